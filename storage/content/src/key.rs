@@ -1,0 +1,1 @@
+//! Which URLs name the same content.

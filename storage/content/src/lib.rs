@@ -1,0 +1,10 @@
+//! What content is: identities, spans and piece hashes. The ground floor of larder: pure values, no I/O, no clock.
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod key;
+pub mod phf;
+pub mod span;
+
+pub use ids::{BLOCK_BYTES, ContentNo, PIECE_BYTES, PieceId, UrlKey};
+pub use span::Span;
