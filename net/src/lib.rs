@@ -1,1 +1,10 @@
-//! net
+//! Sockets: the HTTP data plane, origins and downloads. Rules live in `larder-proto`; this crate acts on them.
+#![deny(unsafe_code)]
+
+pub mod ask;
+pub mod download;
+pub mod http;
+pub mod metrics;
+pub mod origin;
+pub mod settings;
+pub mod sock;

@@ -1,0 +1,61 @@
+//! What an administrator can tune of the data plane and the origins, checked and ready. The rule: this type is only
+//! built from checked configuration, is published whole, and is never changed in place.
+
+use larder_proto::http::route::OriginRules;
+use std::path::PathBuf;
+
+/// The settings in force; readers take them from an `ArcSwap` once per request.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which origins may be asked, and how they are reached.
+    pub rules: OriginRules,
+    /// Whether answers carry `X-Cache-Status` and `Cache-Status` (RFC 9211).
+    pub cache_status: bool,
+    /// How long a keep-alive connection may be idle between requests.
+    pub idle_timeout_ms: u64,
+    /// How long a client may take from the first byte of a request head to its last.
+    pub head_timeout_ms: u64,
+    /// How long a client may take no byte of an answer that has begun.
+    pub send_stall_timeout_ms: u64,
+    /// After how long a request without a first byte is answered 503; clients leave at 20 s (facts: clients 1.6).
+    pub first_byte_timeout_ms: u64,
+    /// Bytes that one answer may have under way ahead of its client, within what the client asked for.
+    pub ahead_bytes_max: u64,
+    /// Connections to one origin at once.
+    pub origin_connections_max: usize,
+    /// Bytes that one origin request may ask for at most.
+    pub run_bytes_max: u64,
+    /// Bytes asked of the origins at once, at most.
+    pub window_bytes_max: u64,
+    /// How long a connection to an origin may take to open.
+    pub connect_timeout_ms: u64,
+    /// How long an origin may take to its answer's head.
+    pub origin_head_timeout_ms: u64,
+    /// How long an origin may send nothing in the middle of a body.
+    pub origin_stall_timeout_ms: u64,
+    /// A PEM file with certificate authorities to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The defaults, with these rules.
+    #[must_use]
+    pub fn new(rules: OriginRules) -> Self {
+        Self {
+            rules,
+            cache_status: true,
+            idle_timeout_ms: 75_000,
+            head_timeout_ms: 10_000,
+            send_stall_timeout_ms: 60_000,
+            first_byte_timeout_ms: 14_000,
+            ahead_bytes_max: 16 << 20,
+            origin_connections_max: 16,
+            run_bytes_max: 8 << 20,
+            window_bytes_max: 64 << 20,
+            connect_timeout_ms: 5_000,
+            origin_head_timeout_ms: 20_000,
+            origin_stall_timeout_ms: 20_000,
+            ca_file: None,
+        }
+    }
+}
