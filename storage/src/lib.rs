@@ -2,10 +2,16 @@
 //! leaves the store is proved to be what was put in, or does not leave.
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+#[allow(dead_code, reason = "the disk reads of the drivers use the rest")]
+pub mod arena;
+#[allow(dead_code, reason = "the disk reads of the drivers use the rest")]
 pub mod buf;
 pub mod driver;
 pub mod flight;
 pub mod limits;
+#[allow(unsafe_code)]
+#[allow(dead_code, reason = "the disk reads of the drivers use the rest")]
 pub mod ram_tier;
 pub mod record;
 pub mod store;
@@ -14,5 +20,6 @@ pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};
 pub use ram_tier::{FrameWriter, RamFrame, RamTier};
 pub use record::{Content, Record, Renewal};
 pub use store::{
-    Claim, DiskPiece, Figures, Filter, Found, Listed, Purged, Store, StoreOptions, Verified,
+    Claim, DiskPiece, Figures, Filter, Found, Listed, OpenError, Purged, SizeLimit, Store,
+    StoreOptions, Verified,
 };

@@ -161,11 +161,15 @@ impl Store {
     pub fn create(&self, key: UrlKey, record: Record) -> Arc<Content> {
         let no = ContentNo::new(RandomState::new().hash_one(key.0));
         let content = Arc::new(Content::new(no, key, record, vec![key]));
-        self.inner
+        let old = self
+            .inner
             .maps
             .lock()
             .contents
             .insert(key, Arc::clone(&content));
+        if let Some(old) = old {
+            old.remove_name(&key);
+        }
         content
     }
 
