@@ -1,1 +1,14 @@
-//! proto
+//! The rules of larder: bytes and events in, decisions out. The rule of the crate: no I/O and no clock; time and
+//! bytes are arguments, so that every decision can be tested by a table.
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod fetch;
+pub mod freshness;
+pub mod http;
+pub mod plan;
+pub mod range;
+pub mod time;
+pub mod upstream;
+
+pub use time::{Time, UnixSecs};

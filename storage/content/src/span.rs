@@ -16,13 +16,19 @@ impl Span {
     /// The span `start..end`; an `end` before `start` gives an empty span at `start`.
     #[must_use]
     pub const fn new(start: u64, end: u64) -> Self {
-        Self { start, end: if end < start { start } else { end } }
+        Self {
+            start,
+            end: if end < start { start } else { end },
+        }
     }
 
     /// The whole of an object of `length` bytes.
     #[must_use]
     pub const fn whole(length: u64) -> Self {
-        Self { start: 0, end: length }
+        Self {
+            start: 0,
+            end: length,
+        }
     }
 
     /// Bytes in the span.
