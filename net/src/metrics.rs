@@ -1,7 +1,7 @@
 //! Every figure the data plane and the origins export, in one place. The rule: handles are made once; no name is
 //! spelled at a place of use, and no label takes a value that a client can choose.
 
-use larder_proto::http::answer::CacheStatus;
+use larder_proto::answer::CacheStatus;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,

@@ -33,7 +33,15 @@ impl OriginBody {
         figures: Arc<Figures>,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep(stall));
-        let mut body = Self { incoming, lease: Some(lease), origin, stall, timer, waiting: false, figures };
+        let mut body = Self {
+            incoming,
+            lease: Some(lease),
+            origin,
+            stall,
+            timer,
+            waiting: false,
+            figures,
+        };
         if body.incoming.is_end_stream() {
             body.end();
         }
@@ -106,7 +114,10 @@ impl Body for OriginBody {
             Poll::Ready(Some(Err(error))) => {
                 this.lease = None;
                 let cause = super::words(&error);
-                Poll::Ready(Some(Err(OriginError::Truncated { origin: this.origin.clone(), cause })))
+                Poll::Ready(Some(Err(OriginError::Truncated {
+                    origin: this.origin.clone(),
+                    cause,
+                })))
             }
             Poll::Ready(None) => {
                 this.end();
@@ -125,7 +136,11 @@ impl Body for OriginBody {
                 let limit_ms = u64::try_from(this.stall.as_millis()).unwrap_or(u64::MAX);
                 let origin = this.origin.clone();
                 let doing = "between two parts of a body";
-                Poll::Ready(Some(Err(OriginError::Timeout { origin, doing, limit_ms })))
+                Poll::Ready(Some(Err(OriginError::Timeout {
+                    origin,
+                    doing,
+                    limit_ms,
+                })))
             }
         }
     }

@@ -40,24 +40,40 @@ pub(super) async fn connect(
     let all = async {
         let addresses = guard::addresses(origin, target, timeout).await?;
         let tcp = race(addresses).await;
-        let tcp = tcp.map_err(|e| OriginError::Connect { origin: origin.to_string(), cause: e.to_string() })?;
+        let tcp = tcp.map_err(|e| OriginError::Connect {
+            origin: origin.to_string(),
+            cause: e.to_string(),
+        })?;
         // Request heads are small and must not wait for the acknowledgement of what went before.
-        tcp.set_nodelay(true)
-            .map_err(|e| OriginError::Connect { origin: origin.to_string(), cause: e.to_string() })?;
+        tcp.set_nodelay(true).map_err(|e| OriginError::Connect {
+            origin: origin.to_string(),
+            cause: e.to_string(),
+        })?;
         if !origin.https {
             return Ok(Stream::Plain(tcp));
         }
-        let tls = |cause: String| OriginError::Tls { origin: origin.to_string(), cause };
+        let tls = |cause: String| OriginError::Tls {
+            origin: origin.to_string(),
+            cause,
+        };
         let config = roots.config(ca_file).map_err(tls)?;
-        let name = ServerName::try_from(guard::bare(&origin.host).to_owned()).map_err(|e| tls(e.to_string()))?;
-        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|e| tls(e.to_string()))?;
+        let name = ServerName::try_from(guard::bare(&origin.host).to_owned())
+            .map_err(|e| tls(e.to_string()))?;
+        let stream = TlsConnector::from(config)
+            .connect(name, tcp)
+            .await
+            .map_err(|e| tls(e.to_string()))?;
         Ok(Stream::Tls(Box::new(stream)))
     };
     match tokio::time::timeout(timeout, all).await {
         Ok(done) => done,
         Err(_) => {
             let limit_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            Err(OriginError::Timeout { origin: origin.to_string(), doing: "to accept a connection", limit_ms })
+            Err(OriginError::Timeout {
+                origin: origin.to_string(),
+                doing: "to accept a connection",
+                limit_ms,
+            })
         }
     }
 }
@@ -72,11 +88,16 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
         let more = next.is_some();
         if let Some(address) = next {
             tries.spawn(async move {
-                TcpStream::connect(address).await.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
+                TcpStream::connect(address)
+                    .await
+                    .map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
             });
         }
         let ended = if more {
-            tokio::time::timeout(NEXT_ADDRESS_AFTER, tries.join_next()).await.ok().flatten()
+            tokio::time::timeout(NEXT_ADDRESS_AFTER, tries.join_next())
+                .await
+                .ok()
+                .flatten()
         } else {
             match tries.join_next().await {
                 None => return Err(last),
@@ -93,7 +114,11 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
@@ -102,7 +127,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
             Self::Tls(s) => Pin::new(s).poll_write(cx, buf),

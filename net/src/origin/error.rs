@@ -7,13 +7,17 @@ use std::net::IpAddr;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     /// The host is not on the allow-list (a redirect may lead there).
-    #[error("{origin} is not an allowed origin; add it to [origins] allow if clients may fetch from it")]
+    #[error(
+        "{origin} is not an allowed origin; add it to [origins] allow if clients may fetch from it"
+    )]
     Forbidden {
         /// The authority that was refused.
         origin: String,
     },
     /// The name leads to an address that larder does not connect to.
-    #[error("{origin} resolves to {address}, which is {why}; name it under [origins.connect] if it is meant")]
+    #[error(
+        "{origin} resolves to {address}, which is {why}; name it under [origins.connect] if it is meant"
+    )]
     ForbiddenAddress {
         /// The authority that was asked.
         origin: String,
@@ -106,7 +110,10 @@ impl OriginError {
     pub const fn may_pass(&self) -> bool {
         !matches!(
             self,
-            Self::Forbidden { .. } | Self::ForbiddenAddress { .. } | Self::Redirect { .. } | Self::Request { .. }
+            Self::Forbidden { .. }
+                | Self::ForbiddenAddress { .. }
+                | Self::Redirect { .. }
+                | Self::Request { .. }
         )
     }
 }

@@ -57,10 +57,17 @@ async fn lookup(
         Ok(Err(error)) => error.to_string(),
         Err(_) => {
             let limit_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            return Err(OriginError::Timeout { origin: origin.to_string(), doing: "to resolve", limit_ms });
+            return Err(OriginError::Timeout {
+                origin: origin.to_string(),
+                doing: "to resolve",
+                limit_ms,
+            });
         }
     };
-    Err(OriginError::Resolve { origin: origin.to_string(), cause })
+    Err(OriginError::Resolve {
+        origin: origin.to_string(),
+        cause,
+    })
 }
 
 /// Keeps the addresses that may be connected to; one that remains is enough.
@@ -74,9 +81,11 @@ fn permitted(origin: &Authority, found: Vec<SocketAddr>) -> Result<Vec<SocketAdd
         }
     }
     match (kept.is_empty(), refused) {
-        (true, Some((address, why))) => {
-            Err(OriginError::ForbiddenAddress { origin: origin.to_string(), address, why })
-        }
+        (true, Some((address, why))) => Err(OriginError::ForbiddenAddress {
+            origin: origin.to_string(),
+            address,
+            why,
+        }),
         _ => Ok(kept),
     }
 }
@@ -97,7 +106,9 @@ fn split(to: &str, port_default: u16) -> (&str, u16) {
 
 /// A host without the brackets of an IPv6 literal.
 pub(super) fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host)
+    host.strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -105,7 +116,11 @@ mod tests {
     use super::*;
 
     fn authority(host: &str, port: u16) -> Authority {
-        Authority { https: false, host: host.to_owned(), port }
+        Authority {
+            https: false,
+            host: host.to_owned(),
+            port,
+        }
     }
 
     #[test]
@@ -119,12 +134,23 @@ mod tests {
     #[tokio::test]
     async fn names_that_lead_inside_are_refused_unless_the_administrator_says_so() {
         let second = Duration::from_secs(1);
-        for host in ["127.0.0.1", "localhost", "10.0.0.1", "[::1]", "169.254.169.254", "[::ffff:10.0.0.1]"] {
-            let error = addresses(&authority(host, 80), &Target::Guarded, second).await.expect_err(host);
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "10.0.0.1",
+            "[::1]",
+            "169.254.169.254",
+            "[::ffff:10.0.0.1]",
+        ] {
+            let error = addresses(&authority(host, 80), &Target::Guarded, second)
+                .await
+                .expect_err(host);
             assert_eq!(error.status(), 403, "{host}: {error}");
         }
         let to = Target::Trusted("127.0.0.1:8000".to_owned());
-        let found = addresses(&authority("dl.example", 80), &to, second).await.expect("trusted");
+        let found = addresses(&authority("dl.example", 80), &to, second)
+            .await
+            .expect("trusted");
         assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 8000))]);
     }
 
@@ -132,6 +158,9 @@ mod tests {
     fn of_mixed_addresses_the_public_ones_are_used() {
         let public = SocketAddr::from(([8, 8, 8, 8], 80));
         let private = SocketAddr::from(([192, 168, 0, 1], 80));
-        assert_eq!(permitted(&authority("x", 80), vec![private, public]), Ok(vec![public]));
+        assert_eq!(
+            permitted(&authority("x", 80), vec![private, public]),
+            Ok(vec![public])
+        );
     }
 }

@@ -15,7 +15,9 @@ pub use pool::{BoxError, Lane, RequestBody};
 
 use crate::metrics::Figures;
 use crate::settings::Settings;
-use ::http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION, USER_AGENT, VIA};
+use ::http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION, USER_AGENT, VIA,
+};
 use ::http::{Method, Request, StatusCode};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -63,7 +65,14 @@ impl OriginRequest {
     /// A GET that brings content into the store.
     #[must_use]
     pub fn get(origin: Authority, target: String) -> Self {
-        Self { origin, target, method: Method::GET, headers: HeaderMap::new(), body: None, lane: Lane::Content }
+        Self {
+            origin,
+            target,
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            body: None,
+            lane: Lane::Content,
+        }
     }
 }
 
@@ -117,13 +126,30 @@ impl OriginClient {
     pub async fn send(&self, request: OriginRequest) -> Result<OriginAnswer, OriginError> {
         self.sweep_from_time_to_time();
         let settings = self.0.settings.load_full();
-        let OriginRequest { mut origin, mut target, method, mut headers, mut body, lane } = request;
+        let OriginRequest {
+            mut origin,
+            mut target,
+            method,
+            mut headers,
+            mut body,
+            lane,
+        } = request;
         complete(&mut headers);
         let follows = body.is_none() && (method == Method::GET || method == Method::HEAD);
         let mut hops = 0;
         loop {
             let place = self.place(&settings, &origin)?;
-            let sent = self.once(&settings, &place, &target, &method, &headers, body.take(), lane).await;
+            let sent = self
+                .once(
+                    &settings,
+                    &place,
+                    &target,
+                    &method,
+                    &headers,
+                    body.take(),
+                    lane,
+                )
+                .await;
             let answer = match sent {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -132,16 +158,26 @@ impl OriginClient {
                 }
             };
             self.0.figures.origin_answered(answer.status.as_u16());
-            let Some(location) = answer.headers.get(LOCATION).filter(|_| follows && redirects(answer.status)) else {
+            let Some(location) = answer
+                .headers
+                .get(LOCATION)
+                .filter(|_| follows && redirects(answer.status))
+            else {
                 return Ok(answer);
             };
-            let wrong = |cause| OriginError::Redirect { origin: origin.to_string(), cause };
+            let wrong = |cause| OriginError::Redirect {
+                origin: origin.to_string(),
+                cause,
+            };
             hops += 1;
             if hops > REDIRECTS_MAX {
                 return Err(wrong("it leads to more than ten others"));
             }
-            let location = location.to_str().map_err(|_| wrong("its Location is not ASCII"))?;
-            let (next, next_target) = redirect::follow(&origin, &target, location).map_err(wrong)?;
+            let location = location
+                .to_str()
+                .map_err(|_| wrong("its Location is not ASCII"))?;
+            let (next, next_target) =
+                redirect::follow(&origin, &target, location).map_err(wrong)?;
             // Read to its end, a short body leaves the connection usable; whether that works does not matter here.
             let _ = answer.body.small(REDIRECT_BODY_BYTES_MAX).await;
             if next != origin {
@@ -157,14 +193,24 @@ impl OriginClient {
         let rules = &settings.rules;
         let target = match rules.connect_to(&origin.host) {
             Some(to) => Target::Trusted(to.to_owned()),
-            None if rules.default_origin() == Some(origin) => Target::Trusted(origin.host.clone()),
+            None if rules.trusts(&origin.host) => Target::Trusted(origin.host.clone()),
             None if rules.allows(origin.https, &origin.host, origin.port) => Target::Guarded,
-            None => return Err(OriginError::Forbidden { origin: origin.to_string() }),
+            None => {
+                return Err(OriginError::Forbidden {
+                    origin: origin.to_string(),
+                });
+            }
         };
-        Ok(Place { origin: origin.clone(), target })
+        Ok(Place {
+            origin: origin.clone(),
+            target,
+        })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of one request, borrowed for each redirect")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the parts of one request, borrowed for each redirect"
+    )]
     async fn once(
         &self,
         settings: &Settings,
@@ -178,13 +224,27 @@ impl OriginClient {
         let origin = place.origin.to_string();
         let limit_ms = settings.origin_head_timeout_ms;
         let limit = Duration::from_millis(limit_ms);
-        let timeout = |doing| OriginError::Timeout { origin: origin.clone(), doing, limit_ms };
-        let permits = self.0.pool.permits(place, lane, settings.origin_connections_max);
+        let timeout = |doing| OriginError::Timeout {
+            origin: origin.clone(),
+            doing,
+            limit_ms,
+        };
+        let permits = self
+            .0
+            .pool
+            .permits(place, lane, settings.origin_connections_max);
         let permit = tokio::time::timeout(limit, permits.acquire_owned()).await;
         let permit: OwnedSemaphorePermit = permit
             .map_err(|_| timeout("to finish earlier requests"))?
-            .map_err(|_| OriginError::Connect { origin: origin.clone(), cause: "shutting down".to_owned() })?;
-        let mut idle = if body.is_none() { self.0.pool.idle(place).await } else { None };
+            .map_err(|_| OriginError::Connect {
+                origin: origin.clone(),
+                cause: "shutting down".to_owned(),
+            })?;
+        let mut idle = if body.is_none() {
+            self.0.pool.idle(place).await
+        } else {
+            None
+        };
         loop {
             let reused = idle.is_some();
             let mut link = match idle.take() {
@@ -198,14 +258,30 @@ impl OriginClient {
                 Ok(Err(error)) if reused && !error.is_parse() => {
                     tracing::debug!(origin, "an idle connection was dead: {error}");
                 }
-                Ok(Err(error)) => return Err(OriginError::NoAnswer { origin, cause: words(&error) }),
+                Ok(Err(error)) => {
+                    return Err(OriginError::NoAnswer {
+                        origin,
+                        cause: words(&error),
+                    });
+                }
                 Ok(Ok(response)) => {
                     let (parts, incoming) = response.into_parts();
                     let lease = Lease::new(&self.0.pool, place.clone(), link, permit);
                     let stall = Duration::from_millis(settings.origin_stall_timeout_ms);
-                    let body = OriginBody::new(incoming, lease, origin, stall, Arc::clone(&self.0.figures));
+                    let body = OriginBody::new(
+                        incoming,
+                        lease,
+                        origin,
+                        stall,
+                        Arc::clone(&self.0.figures),
+                    );
                     let origin = place.origin.clone();
-                    return Ok(OriginAnswer { status: parts.status, headers: parts.headers, body, origin });
+                    return Ok(OriginAnswer {
+                        status: parts.status,
+                        headers: parts.headers,
+                        body,
+                        origin,
+                    });
                 }
             }
         }
@@ -214,15 +290,29 @@ impl OriginClient {
     async fn open(&self, settings: &Settings, place: &Place) -> Result<Link, OriginError> {
         let timeout = Duration::from_millis(settings.connect_timeout_ms);
         let ca_file = settings.ca_file.as_deref();
-        let stream = connect::connect(&place.origin, &place.target, &self.0.roots, ca_file, timeout).await?;
-        let shaken = hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = shaken
-            .map_err(|e| OriginError::NoAnswer { origin: place.origin.to_string(), cause: words(&e) })?;
+        let stream = connect::connect(
+            &place.origin,
+            &place.target,
+            &self.0.roots,
+            ca_file,
+            timeout,
+        )
+        .await?;
+        let shaken = hyper::client::conn::http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await;
+        let (sender, connection) = shaken.map_err(|e| OriginError::NoAnswer {
+            origin: place.origin.to_string(),
+            cause: words(&e),
+        })?;
         let task = tokio::spawn(async move {
             // The one who waits for the answer hears of an error; nobody else cares.
             let _ = connection.await;
         });
-        Ok(Link { sender, task: AbortOnDrop(task.abort_handle()) })
+        Ok(Link {
+            sender,
+            _task: AbortOnDrop(task.abort_handle()),
+        })
     }
 
     fn sweep_from_time_to_time(&self) {
@@ -247,7 +337,9 @@ impl OriginClient {
 fn complete(headers: &mut HeaderMap) {
     headers.entry(USER_AGENT).or_insert(AGENT);
     headers.entry(ACCEPT_ENCODING).or_insert(IDENTITY);
-    headers.entry(::http::header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers
+        .entry(::http::header::ACCEPT)
+        .or_insert(HeaderValue::from_static("*/*"));
     headers.append(VIA, VIA_LARDER);
 }
 
@@ -258,8 +350,15 @@ fn build(
     headers: &HeaderMap,
     body: Option<RequestBody>,
 ) -> Result<Request<RequestBody>, OriginError> {
-    let wrong = |cause: String| OriginError::Request { origin: origin.to_owned(), cause };
-    let body = body.unwrap_or_else(|| Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync());
+    let wrong = |cause: String| OriginError::Request {
+        origin: origin.to_owned(),
+        cause,
+    };
+    let body = body.unwrap_or_else(|| {
+        Empty::<Bytes>::new()
+            .map_err(|never| match never {})
+            .boxed_unsync()
+    });
     let request = Request::builder().method(method).uri(target).body(body);
     let mut request = request.map_err(|e| wrong(e.to_string()))?;
     let host = HeaderValue::from_str(origin).map_err(|e| wrong(e.to_string()))?;

@@ -62,7 +62,7 @@ struct Idle {
 /// One connection and the task that drives it.
 pub(super) struct Link {
     pub(super) sender: SendRequest<RequestBody>,
-    pub(super) task: AbortOnDrop,
+    pub(super) _task: AbortOnDrop,
 }
 
 /// Ends a connection's task, and so closes its socket, when dropped.
@@ -83,32 +83,60 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(pool: &Arc<Pool>, place: Place, link: Link, permit: OwnedSemaphorePermit) -> Self {
-        Self { pool: Arc::clone(pool), place, link, _permit: permit }
+    pub(super) fn new(
+        pool: &Arc<Pool>,
+        place: Place,
+        link: Link,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            place,
+            link,
+            _permit: permit,
+        }
     }
 
     /// Keeps the connection for the next request: its answer was read whole.
     pub(super) fn give_back(self) {
-        let Self { pool, place, link, _permit } = self;
+        let Self {
+            pool,
+            place,
+            link,
+            _permit,
+        } = self;
         if link.sender.is_closed() {
             return;
         }
         if let Some(host) = pool.0.lock().get_mut(&place) {
-            host.idle.push(Idle { link, since: Instant::now() });
+            host.idle.push(Idle {
+                link,
+                since: Instant::now(),
+            });
         }
     }
 }
 
 impl Pool {
     /// What to wait on for the right to use a connection to `place`.
-    pub(super) fn permits(&self, place: &Place, lane: Lane, connections_max: usize) -> Arc<Semaphore> {
+    pub(super) fn permits(
+        &self,
+        place: &Place,
+        lane: Lane,
+        connections_max: usize,
+    ) -> Arc<Semaphore> {
         let connections_max = connections_max.max(1);
         let mut hosts = self.0.lock();
-        let host = hosts.entry(place.clone()).or_insert_with(|| Host::new(connections_max));
+        let host = hosts
+            .entry(place.clone())
+            .or_insert_with(|| Host::new(connections_max));
         if host.connections_max != connections_max {
             // Permits already out belong to the old count and simply vanish with it.
             let idle = std::mem::take(&mut host.idle);
-            *host = Host { idle, ..Host::new(connections_max) };
+            *host = Host {
+                idle,
+                ..Host::new(connections_max)
+            };
         }
         Arc::clone(match lane {
             Lane::Content => &host.content,
@@ -133,7 +161,8 @@ impl Pool {
     /// Closes what has been idle for too long, and forgets authorities that nobody uses.
     pub(super) fn sweep(&self) {
         self.0.lock().retain(|_, host| {
-            host.idle.retain(|idle| idle.since.elapsed() <= IDLE_MAX && !idle.link.sender.is_closed());
+            host.idle
+                .retain(|idle| idle.since.elapsed() <= IDLE_MAX && !idle.link.sender.is_closed());
             !host.idle.is_empty() || host.in_use()
         });
     }
@@ -142,7 +171,12 @@ impl Pool {
 impl Host {
     fn new(connections_max: usize) -> Self {
         let semaphore = || Arc::new(Semaphore::new(connections_max));
-        Self { idle: Vec::new(), connections_max, content: semaphore(), through: semaphore() }
+        Self {
+            idle: Vec::new(),
+            connections_max,
+            content: semaphore(),
+            through: semaphore(),
+        }
     }
 
     /// Somebody holds a permit, or is about to take one.

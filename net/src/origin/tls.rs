@@ -25,7 +25,9 @@ impl Roots {
     /// # Errors
     /// In words: the file can not be read, or there is no authority at all.
     pub(super) fn config(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
-        let modified = ca_file.and_then(|p| std::fs::metadata(p).ok()).and_then(|m| m.modified().ok());
+        let modified = ca_file
+            .and_then(|p| std::fs::metadata(p).ok())
+            .and_then(|m| m.modified().ok());
         let mut loaded = self.0.lock();
         if let Some(l) = loaded.as_ref()
             && l.ca_file.as_deref() == ca_file
@@ -35,7 +37,11 @@ impl Roots {
         }
         let config = Arc::new(load(ca_file)?);
         let ca_file = ca_file.map(Path::to_owned);
-        *loaded = Some(Loaded { ca_file, modified, config: Arc::clone(&config) });
+        *loaded = Some(Loaded {
+            ca_file,
+            modified,
+            config: Arc::clone(&config),
+        });
         Ok(config)
     }
 }
@@ -48,14 +54,21 @@ fn load(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     }
     roots.add_parsable_certificates(system.certs);
     if let Some(path) = ca_file {
-        let certs = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let certs = certs.map_err(|e| format!("reading [origins] ca_file {}: {e}", path.display()))?;
+        let certs =
+            CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let certs =
+            certs.map_err(|e| format!("reading [origins] ca_file {}: {e}", path.display()))?;
         for cert in certs {
-            roots.add(cert).map_err(|e| format!("[origins] ca_file {}: {e}", path.display()))?;
+            roots
+                .add(cert)
+                .map_err(|e| format!("[origins] ca_file {}: {e}", path.display()))?;
         }
     }
     if roots.is_empty() {
-        return Err("no certificate authority is known; install ca-certificates or set [origins] ca_file".to_owned());
+        return Err(
+            "no certificate authority is known; install ca-certificates or set [origins] ca_file"
+                .to_owned(),
+        );
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -73,7 +86,9 @@ mod tests {
 
     #[test]
     fn a_missing_file_of_authorities_is_named() {
-        let error = Roots::default().config(Some(Path::new("/nonexistent/ca.pem"))).expect_err("no such file");
+        let error = Roots::default()
+            .config(Some(Path::new("/nonexistent/ca.pem")))
+            .expect_err("no such file");
         assert!(error.contains("ca_file /nonexistent/ca.pem"), "{error}");
     }
 }
