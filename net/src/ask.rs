@@ -96,7 +96,10 @@ impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(then) = self.0.take() {
             let reason = "the request was dropped before it was answered; try again".to_owned();
-            then(Resolution::Refused { status: 503, reason });
+            then(Resolution::Refused {
+                status: 503,
+                reason,
+            });
         }
     }
 }
@@ -122,7 +125,10 @@ mod tests {
     fn a_dropped_reply_still_answers() {
         let (tell, told) = mpsc::channel();
         drop(Reply::new(move |r| tell.send(r).expect("somebody listens")));
-        assert!(matches!(told.recv(), Ok(Resolution::Refused { status: 503, .. })));
+        assert!(matches!(
+            told.recv(),
+            Ok(Resolution::Refused { status: 503, .. })
+        ));
     }
 
     #[test]

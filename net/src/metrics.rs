@@ -1,14 +1,28 @@
 //! Every figure the data plane and the origins export, in one place. The rule: handles are made once; no name is
 //! spelled at a place of use, and no label takes a value that a client can choose.
 
-use larder_proto::http::answer::CacheStatus;
-use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use larder_proto::answer::CacheStatus;
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
 
 /// Codes that get a counter of their own; the rest are counted by class.
-const CODES: [u16; 14] = [200, 206, 301, 302, 304, 400, 403, 404, 412, 416, 431, 502, 503, 504];
+const CODES: [u16; 14] = [
+    200, 206, 301, 302, 304, 400, 403, 404, 412, 416, 431, 502, 503, 504,
+];
 const CODE_CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
-const CACHES: [&str; 9] =
-    ["none", "hit", "miss", "partial", "expired", "stale", "updating", "revalidated", "bypass"];
+const CACHES: [&str; 9] = [
+    "none",
+    "hit",
+    "miss",
+    "partial",
+    "expired",
+    "stale",
+    "updating",
+    "revalidated",
+    "bypass",
+];
 
 /// The data plane's figures, cheap to bump from any thread.
 pub struct Figures {
@@ -59,14 +73,18 @@ impl Figures {
     pub fn new() -> Self {
         describe();
         let mut requests = Vec::with_capacity((CODES.len() + CODE_CLASSES.len()) * CACHES.len());
-        let codes: Vec<String> =
-            CODES.iter().map(u16::to_string).chain(CODE_CLASSES.iter().map(ToString::to_string)).collect();
+        let codes: Vec<String> = CODES
+            .iter()
+            .map(u16::to_string)
+            .chain(CODE_CLASSES.iter().map(ToString::to_string))
+            .collect();
         for code in &codes {
             for cache in CACHES {
                 requests.push(counter!("larder_http_requests_total", "code" => code.clone(), "cache" => cache));
             }
         }
-        let bytes = |source: &'static str| counter!("larder_http_response_bytes_total", "source" => source);
+        let bytes =
+            |source: &'static str| counter!("larder_http_response_bytes_total", "source" => source);
         Self {
             requests,
             requests_on_shard: counter!("larder_http_served_total", "by" => "shard"),
@@ -80,7 +98,8 @@ impl Figures {
             refused_hosts: counter!("larder_http_refused_hosts_total"),
             cut: counter!("larder_http_cut_total"),
             first_byte_seconds: histogram!("larder_http_time_to_first_byte_seconds"),
-            origin_requests: CODE_CLASSES.map(|class| counter!("larder_origin_requests_total", "code" => class)),
+            origin_requests: CODE_CLASSES
+                .map(|class| counter!("larder_origin_requests_total", "code" => class)),
             origin_bytes: counter!("larder_origin_bytes_total"),
             origin_failures: counter!("larder_origin_failures_total"),
             origin_lies: counter!("larder_origin_lies_total"),
@@ -90,7 +109,10 @@ impl Figures {
 
     /// Counts one answered request.
     pub fn request(&self, code: u16, cache: Option<CacheStatus>) {
-        let row = CODES.iter().position(|c| *c == code).unwrap_or_else(|| CODES.len() + class_of(code));
+        let row = CODES
+            .iter()
+            .position(|c| *c == code)
+            .unwrap_or_else(|| CODES.len() + class_of(code));
         let column = cache.map_or(0, |c| match c {
             CacheStatus::Hit => 1,
             CacheStatus::Miss => 2,
@@ -116,18 +138,54 @@ fn class_of(code: u16) -> usize {
 }
 
 fn describe() {
-    describe_counter!("larder_http_requests_total", "Requests answered, by status code and what the cache had.");
-    describe_counter!("larder_http_served_total", "Requests by the kind of thread that answered them.");
-    describe_counter!("larder_http_response_bytes_total", "Body bytes sent to clients, by where they came from.");
+    describe_counter!(
+        "larder_http_requests_total",
+        "Requests answered, by status code and what the cache had."
+    );
+    describe_counter!(
+        "larder_http_served_total",
+        "Requests by the kind of thread that answered them."
+    );
+    describe_counter!(
+        "larder_http_response_bytes_total",
+        "Body bytes sent to clients, by where they came from."
+    );
     describe_gauge!("larder_http_connections", "Open client connections.");
     describe_counter!("larder_http_accepted_total", "Client connections accepted.");
-    describe_counter!("larder_http_accept_failures_total", "Times a listener could not accept a connection.");
-    describe_counter!("larder_http_refused_hosts_total", "Requests for hosts that are not on the allow-list.");
-    describe_counter!("larder_http_cut_total", "Answers broken off because the rest of the body could not be had.");
-    describe_histogram!("larder_http_time_to_first_byte_seconds", "From a request's head to its answer's first byte.");
-    describe_counter!("larder_origin_requests_total", "Answers from origins, by class of status code.");
-    describe_counter!("larder_origin_bytes_total", "Body bytes received from origins.");
-    describe_counter!("larder_origin_failures_total", "Requests to origins that failed without an answer.");
-    describe_counter!("larder_origin_lies_total", "Origin answers that contradict themselves or what is stored.");
-    describe_counter!("larder_coalesced_requests_total", "Requests that waited for a piece already being fetched.");
+    describe_counter!(
+        "larder_http_accept_failures_total",
+        "Times a listener could not accept a connection."
+    );
+    describe_counter!(
+        "larder_http_refused_hosts_total",
+        "Requests for hosts that are not on the allow-list."
+    );
+    describe_counter!(
+        "larder_http_cut_total",
+        "Answers broken off because the rest of the body could not be had."
+    );
+    describe_histogram!(
+        "larder_http_time_to_first_byte_seconds",
+        "From a request's head to its answer's first byte."
+    );
+    describe_counter!(
+        "larder_origin_requests_total",
+        "Answers from origins, by class of status code."
+    );
+    describe_counter!(
+        "larder_origin_bytes_total",
+        "Body bytes received from origins."
+    );
+    describe_counter!(
+        "larder_origin_failures_total",
+        "Requests to origins that failed without an answer."
+    );
+    describe_counter!(
+        "larder_origin_lies_total",
+        "Origin answers that contradict themselves or what is stored."
+    );
+    describe_counter!(
+        "larder_coalesced_requests_total",
+        "Requests that waited for a piece already being fetched."
+    );
 }

@@ -52,7 +52,12 @@ mod tests {
         b.read_exact(&mut got).expect("what was sent");
         assert!(got.iter().all(|b| *b == 7));
         drop(b);
-        assert_eq!(send(a.as_raw_fd(), b"x", false).expect_err("nobody reads").kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(
+            send(a.as_raw_fd(), b"x", false)
+                .expect_err("nobody reads")
+                .kind(),
+            io::ErrorKind::BrokenPipe
+        );
     }
 
     #[test]
@@ -60,7 +65,10 @@ mod tests {
         let (a, mut b) = UnixStream::pair().expect("a socket pair");
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(b"0123456789").expect("written");
-        assert_eq!(sendfile(a.as_raw_fd(), file.as_raw_fd(), 3, 4).expect("sent"), 4);
+        assert_eq!(
+            sendfile(a.as_raw_fd(), file.as_raw_fd(), 3, 4).expect("sent"),
+            4
+        );
         let mut got = [0; 4];
         b.read_exact(&mut got).expect("what was sent");
         assert_eq!(&got, b"3456");

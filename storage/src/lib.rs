@@ -1,4 +1,5 @@
-//! storage
+//! The piece store and the ways to the kernel: slabs, header tables, catalogue, memory tier, drivers. The rule: what
+//! leaves the store is proved to be what was put in, or does not leave.
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code)]
@@ -7,6 +8,18 @@ pub mod arena;
 #[allow(dead_code, reason = "the disk reads of the drivers use the rest")]
 pub mod buf;
 pub mod driver;
+pub mod flight;
+pub mod limits;
 #[allow(unsafe_code)]
 #[allow(dead_code, reason = "the disk reads of the drivers use the rest")]
 pub mod ram_tier;
+pub mod record;
+pub mod store;
+
+pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};
+pub use ram_tier::{FrameWriter, RamFrame, RamTier};
+pub use record::{Content, Record, Renewal};
+pub use store::{
+    Claim, DiskPiece, Figures, Filter, Found, Listed, OpenError, Purged, SizeLimit, Store,
+    StoreOptions, Verified,
+};

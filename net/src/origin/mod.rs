@@ -1,1 +1,386 @@
-//! The HTTP client towards the origins.
+//! The HTTP client towards the origins: who may be asked, over which connections, for how long. The rule: no byte is
+//! sent to an authority that the allow-list and the address guard have not both passed, redirects included.
+
+mod body;
+mod connect;
+mod error;
+mod guard;
+mod pool;
+mod redirect;
+mod tls;
+
+pub use body::OriginBody;
+pub use error::OriginError;
+pub use pool::{BoxError, Lane, RequestBody};
+
+use crate::metrics::Figures;
+use crate::settings::Settings;
+use ::http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION, USER_AGENT, VIA,
+};
+use ::http::{Method, Request, StatusCode};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use guard::Target;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use larder_proto::http::route::Authority;
+use pool::{AbortOnDrop, Lease, Link, Place, Pool};
+use redirect::REDIRECTS_MAX;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tls::Roots;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How often idle connections are looked over.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+/// A redirect's body that is worth reading to its end, so as to keep the connection.
+const REDIRECT_BODY_BYTES_MAX: usize = 16 << 10;
+
+/// How larder names itself to origins.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION")));
+const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+/// One request to an origin.
+#[derive(Debug)]
+pub struct OriginRequest {
+    /// Who is asked.
+    pub origin: Authority,
+    /// Path and query, as they go on the wire.
+    pub target: String,
+    /// GET nearly always.
+    pub method: Method,
+    /// Headers besides Host, Via, User-Agent and Accept-Encoding, which are added where they are missing.
+    pub headers: HeaderMap,
+    /// The body, where there is one. Such a request is sent once, on a fresh connection, and follows no redirect.
+    pub body: Option<RequestBody>,
+    /// What it is for.
+    pub lane: Lane,
+}
+
+impl OriginRequest {
+    /// A GET that brings content into the store.
+    #[must_use]
+    pub fn get(origin: Authority, target: String) -> Self {
+        Self {
+            origin,
+            target,
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            body: None,
+            lane: Lane::Content,
+        }
+    }
+}
+
+/// What an origin answered.
+pub struct OriginAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers, all of them.
+    pub headers: HeaderMap,
+    /// The body, still on its way.
+    pub body: OriginBody,
+    /// Who answered, after redirects.
+    pub origin: Authority,
+}
+
+/// The client; clones share their connections.
+#[derive(Clone)]
+pub struct OriginClient(Arc<Inner>);
+
+struct Inner {
+    settings: Arc<ArcSwap<Settings>>,
+    figures: Arc<Figures>,
+    pool: Arc<Pool>,
+    roots: Roots,
+    swept: AtomicBool,
+}
+
+impl OriginClient {
+    /// A client under these settings, which it reads anew for each request.
+    #[must_use]
+    pub fn new(settings: Arc<ArcSwap<Settings>>, figures: Arc<Figures>) -> Self {
+        Self(Arc::new(Inner {
+            settings,
+            figures,
+            pool: Arc::new(Pool::default()),
+            roots: Roots::default(),
+            swept: AtomicBool::new(false),
+        }))
+    }
+
+    /// The figures that it counts in.
+    #[must_use]
+    pub fn figures(&self) -> &Arc<Figures> {
+        &self.0.figures
+    }
+
+    /// Asks, and follows redirects of GET and HEAD up to ten times.
+    ///
+    /// # Errors
+    /// See [`OriginError`]; an answer with any status is no error.
+    pub async fn send(&self, request: OriginRequest) -> Result<OriginAnswer, OriginError> {
+        self.sweep_from_time_to_time();
+        let settings = self.0.settings.load_full();
+        let OriginRequest {
+            mut origin,
+            mut target,
+            method,
+            mut headers,
+            mut body,
+            lane,
+        } = request;
+        complete(&mut headers);
+        let follows = body.is_none() && (method == Method::GET || method == Method::HEAD);
+        let mut hops = 0;
+        loop {
+            let place = self.place(&settings, &origin)?;
+            let sent = self
+                .once(
+                    &settings,
+                    &place,
+                    &target,
+                    &method,
+                    &headers,
+                    body.take(),
+                    lane,
+                )
+                .await;
+            let answer = match sent {
+                Ok(answer) => answer,
+                Err(error) => {
+                    self.0.figures.origin_failures.increment(1);
+                    return Err(error);
+                }
+            };
+            self.0.figures.origin_answered(answer.status.as_u16());
+            let Some(location) = answer
+                .headers
+                .get(LOCATION)
+                .filter(|_| follows && redirects(answer.status))
+            else {
+                return Ok(answer);
+            };
+            let wrong = |cause| OriginError::Redirect {
+                origin: origin.to_string(),
+                cause,
+            };
+            hops += 1;
+            if hops > REDIRECTS_MAX {
+                return Err(wrong("it leads to more than ten others"));
+            }
+            let location = location
+                .to_str()
+                .map_err(|_| wrong("its Location is not ASCII"))?;
+            let (next, next_target) =
+                redirect::follow(&origin, &target, location).map_err(wrong)?;
+            // Read to its end, a short body leaves the connection usable; whether that works does not matter here.
+            let _ = answer.body.small(REDIRECT_BODY_BYTES_MAX).await;
+            if next != origin {
+                headers.remove(AUTHORIZATION);
+                headers.remove(COOKIE);
+            }
+            (origin, target) = (next, next_target);
+        }
+    }
+
+    /// Where connections to `origin` go, if they may go anywhere.
+    fn place(&self, settings: &Settings, origin: &Authority) -> Result<Place, OriginError> {
+        let rules = &settings.rules;
+        let target = match rules.connect_to(&origin.host) {
+            Some(to) => Target::Trusted(to.to_owned()),
+            None if rules.trusts(&origin.host) => Target::Trusted(origin.host.clone()),
+            None if rules.allows(origin.https, &origin.host, origin.port) => Target::Guarded,
+            None => {
+                return Err(OriginError::Forbidden {
+                    origin: origin.to_string(),
+                });
+            }
+        };
+        Ok(Place {
+            origin: origin.clone(),
+            target,
+        })
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the parts of one request, borrowed for each redirect"
+    )]
+    async fn once(
+        &self,
+        settings: &Settings,
+        place: &Place,
+        target: &str,
+        method: &Method,
+        headers: &HeaderMap,
+        mut body: Option<RequestBody>,
+        lane: Lane,
+    ) -> Result<OriginAnswer, OriginError> {
+        let origin = place.origin.to_string();
+        let limit_ms = settings.origin_head_timeout_ms;
+        let limit = Duration::from_millis(limit_ms);
+        let timeout = |doing| OriginError::Timeout {
+            origin: origin.clone(),
+            doing,
+            limit_ms,
+        };
+        let permits = self
+            .0
+            .pool
+            .permits(place, lane, settings.origin_connections_max);
+        let permit = tokio::time::timeout(limit, permits.acquire_owned()).await;
+        let permit: OwnedSemaphorePermit = permit
+            .map_err(|_| timeout("to finish earlier requests"))?
+            .map_err(|_| OriginError::Connect {
+                origin: origin.clone(),
+                cause: "shutting down".to_owned(),
+            })?;
+        let mut idle = if body.is_none() {
+            self.0.pool.idle(place).await
+        } else {
+            None
+        };
+        loop {
+            let reused = idle.is_some();
+            let mut link = match idle.take() {
+                Some(link) => link,
+                None => self.open(settings, place).await?,
+            };
+            let request = build(&origin, target, method, headers, body.take())?;
+            match tokio::time::timeout(limit, link.sender.send_request(request)).await {
+                Err(_) => return Err(timeout("to begin its answer")),
+                // A server may close an idle connection just as it is used again: once more, on a fresh one.
+                Ok(Err(error)) if reused && !error.is_parse() => {
+                    tracing::debug!(origin, "an idle connection was dead: {error}");
+                }
+                Ok(Err(error)) => {
+                    return Err(OriginError::NoAnswer {
+                        origin,
+                        cause: words(&error),
+                    });
+                }
+                Ok(Ok(response)) => {
+                    let (parts, incoming) = response.into_parts();
+                    let lease = Lease::new(&self.0.pool, place.clone(), link, permit);
+                    let stall = Duration::from_millis(settings.origin_stall_timeout_ms);
+                    let body = OriginBody::new(
+                        incoming,
+                        lease,
+                        origin,
+                        stall,
+                        Arc::clone(&self.0.figures),
+                    );
+                    let origin = place.origin.clone();
+                    return Ok(OriginAnswer {
+                        status: parts.status,
+                        headers: parts.headers,
+                        body,
+                        origin,
+                    });
+                }
+            }
+        }
+    }
+
+    async fn open(&self, settings: &Settings, place: &Place) -> Result<Link, OriginError> {
+        let timeout = Duration::from_millis(settings.connect_timeout_ms);
+        let ca_file = settings.ca_file.as_deref();
+        let stream = connect::connect(
+            &place.origin,
+            &place.target,
+            &self.0.roots,
+            ca_file,
+            timeout,
+        )
+        .await?;
+        let shaken = hyper::client::conn::http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await;
+        let (sender, connection) = shaken.map_err(|e| OriginError::NoAnswer {
+            origin: place.origin.to_string(),
+            cause: words(&e),
+        })?;
+        let task = tokio::spawn(async move {
+            // The one who waits for the answer hears of an error; nobody else cares.
+            let _ = connection.await;
+        });
+        Ok(Link {
+            sender,
+            _task: AbortOnDrop(task.abort_handle()),
+        })
+    }
+
+    fn sweep_from_time_to_time(&self) {
+        if self.0.swept.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let pool = Arc::downgrade(&self.0.pool);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(SWEEP_EVERY);
+            loop {
+                ticks.tick().await;
+                match pool.upgrade() {
+                    Some(pool) => pool.sweep(),
+                    None => return,
+                }
+            }
+        });
+    }
+}
+
+/// Adds what every request to an origin carries.
+fn complete(headers: &mut HeaderMap) {
+    headers.entry(USER_AGENT).or_insert(AGENT);
+    headers.entry(ACCEPT_ENCODING).or_insert(IDENTITY);
+    headers
+        .entry(::http::header::ACCEPT)
+        .or_insert(HeaderValue::from_static("*/*"));
+    headers.append(VIA, VIA_LARDER);
+}
+
+fn build(
+    origin: &str,
+    target: &str,
+    method: &Method,
+    headers: &HeaderMap,
+    body: Option<RequestBody>,
+) -> Result<Request<RequestBody>, OriginError> {
+    let wrong = |cause: String| OriginError::Request {
+        origin: origin.to_owned(),
+        cause,
+    };
+    let body = body.unwrap_or_else(|| {
+        Empty::<Bytes>::new()
+            .map_err(|never| match never {})
+            .boxed_unsync()
+    });
+    let request = Request::builder().method(method).uri(target).body(body);
+    let mut request = request.map_err(|e| wrong(e.to_string()))?;
+    let host = HeaderValue::from_str(origin).map_err(|e| wrong(e.to_string()))?;
+    request.headers_mut().insert(HOST, host);
+    for (name, value) in headers {
+        request.headers_mut().append(name, value.clone());
+    }
+    Ok(request)
+}
+
+fn redirects(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// An error with what caused it, in one line.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    words
+}

@@ -1,0 +1,130 @@
+//! What is not stored passes through here, from its origin to the one client that asked. The rule: only listed
+//! request headers go upstream, and no header that concerns one connection goes either way.
+
+use super::Download;
+use crate::origin::{BoxError, Lane, OriginError, OriginRequest, RequestBody};
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ::http::{Response, StatusCode, request};
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use larder_proto::http::route::OwnedRoute;
+
+/// The body of an answer that passes through.
+pub type ThroughBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Request headers that an origin may see. What is not here can not be used to give two clients different bytes.
+const FORWARDED: [HeaderName; 19] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::PRAGMA,
+    header::RANGE,
+    header::USER_AGENT,
+    header::VIA,
+];
+
+/// Headers that concern one connection only (RFC 9110 section 7.6.1), and what the data plane writes itself.
+const OF_ONE_CONNECTION: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+impl Download {
+    /// Asks the origin just what the client asked, and gives its answer on, body streaming. Trouble with the origin
+    /// becomes a short answer of 403, 502 or 504.
+    pub async fn pass_through(
+        &self,
+        request: request::Parts,
+        body: Option<RequestBody>,
+        route: &OwnedRoute,
+    ) -> Response<ThroughBody> {
+        let request = OriginRequest {
+            origin: route.origin.clone(),
+            target: route.target.clone(),
+            method: request.method,
+            headers: forwarded(&request.headers),
+            body,
+            lane: Lane::Through,
+        };
+        match self.0.origin.send(request).await {
+            Ok(answer) => {
+                let body = answer
+                    .body
+                    .map_err(|e| Box::new(e) as BoxError)
+                    .boxed_unsync();
+                let mut response = Response::new(body);
+                *response.status_mut() = answer.status;
+                *response.headers_mut() = end_to_end(answer.headers);
+                response
+            }
+            Err(error) => refusal(&error),
+        }
+    }
+}
+
+fn forwarded(headers: &HeaderMap) -> HeaderMap {
+    let named = named_by_connection(headers);
+    let mut kept = HeaderMap::new();
+    for (name, value) in headers {
+        if FORWARDED.contains(name) && !named.contains(name) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
+/// The headers that travel on to whoever asked.
+pub(super) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+    for name in named_by_connection(&headers)
+        .into_iter()
+        .chain(OF_ONE_CONNECTION)
+    {
+        headers.remove(name);
+    }
+    headers
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers
+        .get_all(header::CONNECTION)
+        .into_iter()
+        .filter_map(|v| v.to_str().ok());
+    values
+        .flat_map(|v| v.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect()
+}
+
+fn refusal(error: &OriginError) -> Response<ThroughBody> {
+    let text = format!("larder: {error}\n");
+    let body = Full::new(Bytes::from(text))
+        .map_err(|never| match never {})
+        .boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() =
+        StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}

@@ -1,0 +1,188 @@
+//! Keep-alive connections to origins, some per authority. The rule: a connection is idle here only after an answer
+//! was read to its last byte; whatever is dropped before that is closed.
+
+use super::guard::Target;
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::client::conn::http1::SendRequest;
+use larder_proto::http::route::Authority;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// How long a connection may be idle. Servers close after 60 to 120 s; the one that closes first avoids the race.
+const IDLE_MAX: Duration = Duration::from_secs(55);
+
+/// How long the connection's task may take to notice that its answer is over. It needs one turn of the runtime.
+const READY_MAX: Duration = Duration::from_secs(1);
+
+/// Any error that a request body may end with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request's body; nearly always empty.
+pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// What a request is for. Each lane has connections of its own, so that clients who read slowly what is passed
+/// through can not take them from the fetching of pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Content on its way into the store.
+    Content,
+    /// An answer passed through to one client at that client's speed.
+    Through,
+}
+
+/// Where a connection leads; connections to different places are never mixed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) origin: Authority,
+    pub(super) target: Target,
+}
+
+/// All idle connections, and the right to have more.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<HashMap<Place, Host>>);
+
+struct Host {
+    idle: Vec<Idle>,
+    connections_max: usize,
+    content: Arc<Semaphore>,
+    through: Arc<Semaphore>,
+}
+
+struct Idle {
+    link: Link,
+    since: Instant,
+}
+
+/// One connection and the task that drives it.
+pub(super) struct Link {
+    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) _task: AbortOnDrop,
+}
+
+/// Ends a connection's task, and so closes its socket, when dropped.
+pub(super) struct AbortOnDrop(pub(super) AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A connection in use. Dropped, it is closed; [`Lease::give_back`] keeps it.
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    place: Place,
+    link: Link,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    pub(super) fn new(
+        pool: &Arc<Pool>,
+        place: Place,
+        link: Link,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            place,
+            link,
+            _permit: permit,
+        }
+    }
+
+    /// Keeps the connection for the next request: its answer was read whole.
+    pub(super) fn give_back(self) {
+        let Self {
+            pool,
+            place,
+            link,
+            _permit,
+        } = self;
+        if link.sender.is_closed() {
+            return;
+        }
+        if let Some(host) = pool.0.lock().get_mut(&place) {
+            host.idle.push(Idle {
+                link,
+                since: Instant::now(),
+            });
+        }
+    }
+}
+
+impl Pool {
+    /// What to wait on for the right to use a connection to `place`.
+    pub(super) fn permits(
+        &self,
+        place: &Place,
+        lane: Lane,
+        connections_max: usize,
+    ) -> Arc<Semaphore> {
+        let connections_max = connections_max.max(1);
+        let mut hosts = self.0.lock();
+        let host = hosts
+            .entry(place.clone())
+            .or_insert_with(|| Host::new(connections_max));
+        if host.connections_max != connections_max {
+            // Permits already out belong to the old count and simply vanish with it.
+            let idle = std::mem::take(&mut host.idle);
+            *host = Host {
+                idle,
+                ..Host::new(connections_max)
+            };
+        }
+        Arc::clone(match lane {
+            Lane::Content => &host.content,
+            Lane::Through => &host.through,
+        })
+    }
+
+    /// An idle connection that is ready for a request, the most recently used first.
+    pub(super) async fn idle(&self, place: &Place) -> Option<Link> {
+        loop {
+            let idle = self.0.lock().get_mut(place)?.idle.pop()?;
+            if idle.since.elapsed() > IDLE_MAX {
+                continue;
+            }
+            let mut link = idle.link;
+            if let Ok(Ok(())) = tokio::time::timeout(READY_MAX, link.sender.ready()).await {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Closes what has been idle for too long, and forgets authorities that nobody uses.
+    pub(super) fn sweep(&self) {
+        self.0.lock().retain(|_, host| {
+            host.idle
+                .retain(|idle| idle.since.elapsed() <= IDLE_MAX && !idle.link.sender.is_closed());
+            !host.idle.is_empty() || host.in_use()
+        });
+    }
+}
+
+impl Host {
+    fn new(connections_max: usize) -> Self {
+        let semaphore = || Arc::new(Semaphore::new(connections_max));
+        Self {
+            idle: Vec::new(),
+            connections_max,
+            content: semaphore(),
+            through: semaphore(),
+        }
+    }
+
+    /// Somebody holds a permit, or is about to take one.
+    fn in_use(&self) -> bool {
+        [&self.content, &self.through]
+            .into_iter()
+            .any(|s| s.available_permits() != self.connections_max || Arc::strong_count(s) > 1)
+    }
+}

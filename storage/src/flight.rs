@@ -1,0 +1,273 @@
+//! One piece on its way in: filled by one, watched by many. The rule: whoever watches is told the fill state under
+//! the same lock that registers the watch, so that no progress can fall between looking and waiting.
+
+use crate::driver::Token;
+use crate::ram_tier::{FrameWriter, RamFrame};
+use larder_content::PieceId;
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a piece will not come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlightError {
+    /// The origin could not be reached, broke off, or answered what cannot be used: 502.
+    Origin,
+    /// The origin did not answer, or fell silent: 504.
+    Timeout,
+    /// It cannot come in time, or there is no memory for it: 503.
+    Overloaded,
+    /// The origin has another version by now: the object must be resolved again.
+    Changed,
+    /// larder is stopping: 503.
+    Closing,
+}
+
+impl fmt::Display for FlightError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Origin => "the origin broke off or answered what cannot be used",
+            Self::Timeout => "the origin did not answer in time",
+            Self::Overloaded => "too much is asked for at once",
+            Self::Changed => "the origin has another version of the object now",
+            Self::Closing => "larder is stopping",
+        })
+    }
+}
+
+impl std::error::Error for FlightError {}
+
+/// How far a piece has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlightState {
+    /// Nobody has answered for it yet.
+    Waiting,
+    /// Bytes are arriving.
+    Filling,
+    /// All bytes are there.
+    Whole,
+    /// It will not come.
+    Failed(FlightError),
+}
+
+/// Is told of progress. Called on the filling thread: it must only hand the news on.
+pub trait Watch: Send + Sync {
+    /// The piece has more bytes, is whole, or failed. Called once for each watch.
+    fn progress(&self, token: Token, id: PieceId);
+}
+
+/// Who wants to know.
+#[derive(Clone)]
+pub struct Watcher {
+    /// Whom to tell.
+    pub wake: Arc<dyn Watch>,
+    /// What to tell it.
+    pub token: Token,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher")
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a flight looked like at one moment.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// How far it has come.
+    pub state: FlightState,
+    /// Bytes that are there, from the piece's beginning.
+    pub filled: u32,
+    /// Where they are, once the fill has begun.
+    pub frame: Option<Arc<RamFrame>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: FlightState,
+    frame: Option<Arc<RamFrame>>,
+    watchers: Vec<Watcher>,
+}
+
+/// One piece on its way in. The owner (see [`crate::store::Claim`]) fills it; anybody may watch.
+#[derive(Debug)]
+pub struct Flight {
+    id: PieceId,
+    len: u32,
+    /// Taken by the fill side only, so copying in never holds up a reader.
+    writer: Mutex<Option<FrameWriter>>,
+    shared: Mutex<Shared>,
+}
+
+impl Flight {
+    pub(crate) fn new(id: PieceId, len: u32) -> Self {
+        Self {
+            id,
+            len,
+            writer: Mutex::new(None),
+            shared: Mutex::new(Shared {
+                state: FlightState::Waiting,
+                frame: None,
+                watchers: Vec::new(),
+            }),
+        }
+    }
+
+    /// Which piece.
+    #[must_use]
+    pub fn id(&self) -> PieceId {
+        self.id
+    }
+
+    /// Bytes in the piece when it is whole.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a piece is never empty")]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Where its bytes are, once the fill has begun.
+    #[must_use]
+    pub fn frame(&self) -> Option<Arc<RamFrame>> {
+        self.shared.lock().frame.clone()
+    }
+
+    /// Bytes that are there, from the piece's beginning.
+    #[must_use]
+    pub fn filled(&self) -> u32 {
+        self.shared
+            .lock()
+            .frame
+            .as_ref()
+            .map_or(0, |frame| frame.filled())
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn state(&self) -> FlightState {
+        self.shared.lock().state
+    }
+
+    /// How far it has come and where its bytes are, in one look.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.shared.lock().seen()
+    }
+
+    /// Asks for one call at the next progress, and says what is there already. If that is more than the caller has
+    /// used, there is no need to wait: the call still comes, once, and is harmless. On a flight that is over (whole
+    /// or failed) nothing is registered and no call comes.
+    pub fn watch(&self, watcher: Watcher) -> Seen {
+        let mut shared = self.shared.lock();
+        if !shared.is_over() {
+            shared.watchers.push(watcher);
+        }
+        shared.seen()
+    }
+
+    /// Takes back the watches of a token whose connection is gone.
+    pub fn unwatch(&self, token: Token) {
+        self.shared
+            .lock()
+            .watchers
+            .retain(|watcher| watcher.token != token);
+    }
+
+    /// Fill side: gives it memory; bytes follow by [`Flight::append`]. A second call, on a retry from the piece's
+    /// beginning, is refused: what was filled stays, see [`Flight::filled`]. The frame must hold `len()` bytes.
+    ///
+    /// # Panics
+    /// In debug builds, where the frame's size is not the piece's.
+    pub fn start(&self, writer: FrameWriter) -> bool {
+        debug_assert_eq!(
+            writer.frame().len(),
+            self.len,
+            "a frame is made for its piece"
+        );
+        let mut slot = self.writer.lock();
+        let mut shared = self.shared.lock();
+        if shared.frame.is_some() || shared.is_over() {
+            return false;
+        }
+        shared.frame = Some(Arc::clone(writer.frame()));
+        shared.state = FlightState::Filling;
+        *slot = Some(writer);
+        true
+    }
+
+    /// Fill side: adds the next bytes and tells the watchers. Returns how many were taken: fewer than given where
+    /// the piece is full, 0 where it is over or was not started.
+    pub fn append(&self, bytes: &[u8]) -> usize {
+        let taken = {
+            let mut slot = self.writer.lock();
+            let Some(writer) = slot.as_mut() else {
+                return 0;
+            };
+            let room = usize::try_from(writer.remaining())
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
+            if room > 0 {
+                writer.append(&bytes[..room]);
+            }
+            room
+        };
+        if taken > 0 {
+            self.tell(None);
+        }
+        taken
+    }
+
+    /// Fill side: all bytes are there. False (and nothing changes) where some are missing or it is over.
+    pub fn finish(&self) -> bool {
+        let mut slot = self.writer.lock();
+        if slot
+            .as_ref()
+            .is_none_or(|writer| writer.filled() != self.len)
+        {
+            return false;
+        }
+        *slot = None;
+        self.tell(Some(FlightState::Whole))
+    }
+
+    /// Fill side: it will not come. Nothing changes where it is over already. Callers outside the store use
+    /// [`crate::store::Store::abandon`], which also forgets the flight.
+    pub fn fail(&self, error: FlightError) -> bool {
+        *self.writer.lock() = None;
+        self.tell(Some(FlightState::Failed(error)))
+    }
+
+    /// Moves to `state` if one is given and the flight is not over, and wakes all watchers. False where it was over.
+    fn tell(&self, state: Option<FlightState>) -> bool {
+        let watchers = {
+            let mut shared = self.shared.lock();
+            if shared.is_over() {
+                return false;
+            }
+            if let Some(state) = state {
+                shared.state = state;
+            }
+            std::mem::take(&mut shared.watchers)
+        };
+        for watcher in watchers {
+            watcher.wake.progress(watcher.token, self.id);
+        }
+        true
+    }
+}
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        matches!(self.state, FlightState::Whole | FlightState::Failed(_))
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            state: self.state,
+            filled: self.frame.as_ref().map_or(0, |frame| frame.filled()),
+            frame: self.frame.clone(),
+        }
+    }
+}

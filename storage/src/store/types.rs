@@ -1,0 +1,231 @@
+//! What the store is asked and what it answers. The rule: everything here is plain data that pins nothing on disk; a
+//! place on disk is only as good as its generation, and is verified after the read.
+
+use crate::flight::Flight;
+use crate::limits::SizeLimit;
+use crate::ram_tier::RamFrame;
+use crate::record::Record;
+use larder_content::{ContentNo, PieceId, UrlKey};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// One directory for each disk; the catalogue lies on the first.
+    pub paths: Vec<PathBuf>,
+    /// How much disk it may use, metadata included.
+    pub bytes_max: SizeLimit,
+    /// Bytes of the memory tier.
+    pub memory_bytes_max: u64,
+    /// Bytes of a new slab file; smaller ones are made where the limit is small.
+    pub slab_bytes: u64,
+}
+
+impl StoreOptions {
+    /// The usual settings for one directory.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            paths: vec![path.into()],
+            bytes_max: SizeLimit::default(),
+            memory_bytes_max: 256 << 20,
+            slab_bytes: 1 << 30,
+        }
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No directory was named.
+    #[error("no directory for the store is configured; name one under [store] paths")]
+    NoPath,
+    /// A directory cannot be used.
+    #[error(
+        "cannot use {path} for the store: {source}; larder must be allowed to create files there"
+    )]
+    Path {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "the store at {path} is in use by another process; stop it first or configure another directory"
+    )]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The catalogue cannot be read, though it is not known to be damaged.
+    #[error(
+        "cannot open the catalogue of the store: {0}; check the disk, or remove catalogue.redb to begin anew"
+    )]
+    Catalogue(String),
+    /// The memory tier cannot be made.
+    #[error(
+        "cannot set up {bytes} bytes of memory for hot pieces: {source}; lower [server] memory_bytes_max"
+    )]
+    Memory {
+        /// How much was asked for.
+        bytes: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread of the store: {0}; check the limits on processes")]
+    Thread(io::Error),
+}
+
+/// Where a piece is.
+#[derive(Debug)]
+pub enum Found {
+    /// In memory, proved: send it from its frame.
+    Ram(Arc<RamFrame>),
+    /// On disk: read it, then ask [`crate::store::Store::verify`].
+    Disk(DiskPiece),
+    /// On its way in.
+    Flight(Arc<Flight>),
+    /// Nowhere.
+    Absent,
+}
+
+/// A place on disk, valid as long as its generation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskPiece {
+    /// Which piece.
+    pub id: PieceId,
+    /// Index of the disk, as in [`StoreOptions::paths`].
+    pub disk: u16,
+    /// Number of the slab file.
+    pub slab: u32,
+    /// Where the piece's first byte is in the slab file; a multiple of 4096.
+    pub offset: u64,
+    /// Bytes in the piece.
+    pub len: u32,
+    /// Tells this use of the place from earlier and later ones.
+    pub generation: u32,
+    /// Touched before: worth admitting to memory.
+    pub hot: bool,
+}
+
+/// What a read from disk turned out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verified {
+    /// The bytes are the piece's.
+    Good,
+    /// The piece has left this place meanwhile: look it up again.
+    Moved,
+    /// The bytes are wrong: the piece was dropped and counted. Fetch it anew.
+    Corrupt,
+}
+
+/// What a caller is to a missing piece.
+#[derive(Debug)]
+pub enum Claim {
+    /// The one who fetches it: fill the flight, then `keep` or `abandon` it.
+    Owner(Arc<Flight>),
+    /// Another fetches it: watch the flight.
+    Waiter(Arc<Flight>),
+    /// It is stored: look it up again.
+    Stored,
+}
+
+/// Which objects.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Filter {
+    /// All of them.
+    All,
+    /// The one of just this URL (`http://host/path?query`).
+    Url(String),
+    /// Those whose URL begins so.
+    Prefix(String),
+    /// Those of one host.
+    Host(String),
+    /// The one of this number.
+    Content(ContentNo),
+}
+
+impl Filter {
+    /// Whether a record is meant.
+    #[must_use]
+    pub fn matches(&self, no: ContentNo, record: &Record) -> bool {
+        match self {
+            Self::All => true,
+            Self::Url(url) => record.url == *url,
+            Self::Prefix(prefix) => record.url.starts_with(prefix.as_str()),
+            Self::Host(host) => {
+                let rest = record
+                    .url
+                    .split_once("://")
+                    .map_or(record.url.as_str(), |(_, rest)| rest);
+                let authority = rest.split('/').next().unwrap_or(rest);
+                let name = authority
+                    .rsplit_once(':')
+                    .map_or(authority, |(name, _)| name);
+                authority.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(host)
+            }
+            Self::Content(wanted) => no == *wanted,
+        }
+    }
+}
+
+/// One object in a listing.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its number.
+    pub no: ContentNo,
+    /// The URL key it was created for.
+    pub key: UrlKey,
+    /// What is known of it.
+    pub record: Record,
+    /// Bytes of it that are on disk.
+    pub bytes_stored: u64,
+    /// How many of its pieces are on disk.
+    pub pieces_stored: u32,
+    /// How many pieces it has.
+    pub pieces: u32,
+}
+
+/// What a purge took away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Purged {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// The store in numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Bytes of disk in use: whole slab files and the catalogue.
+    pub bytes: u64,
+    /// Bytes of pieces on disk.
+    pub piece_bytes: u64,
+    /// The cap on `bytes`.
+    pub capacity_bytes: u64,
+    /// Objects in the catalogue.
+    pub objects: u64,
+    /// Pieces on disk.
+    pub pieces: u64,
+    /// Bytes in the memory tier.
+    pub ram_bytes: u64,
+    /// The cap on it.
+    pub ram_capacity_bytes: u64,
+    /// Hot pieces in memory.
+    pub ram_pieces: u64,
+    /// What does not work as it should, in plain words; empty when all is well.
+    pub degraded: Vec<String>,
+    /// Pieces, table sectors and catalogues found damaged since the start.
+    pub corrupt_total: u64,
+    /// Pieces evicted since the start.
+    pub evictions_total: u64,
+    /// Failed disk operations since the start.
+    pub io_errors_total: u64,
+    /// Pieces that were fetched but could not be kept.
+    pub not_kept_total: u64,
+}
