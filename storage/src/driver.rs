@@ -5,6 +5,8 @@
 //! `sendfile(2)` from the memory tier, since that was measured cheapest; the driver only says when there is room.
 
 use crate::buf::IoBuf;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
@@ -95,7 +97,7 @@ pub trait Driver {
     /// Which one this is.
     fn kind(&self) -> DriverKind;
 
-    /// Accepts on `fd` until `unlisten`, naming its events `listener`.
+    /// Accepts on `fd` until `unlisten`, naming its events `listener`. The driver may make `fd` non-blocking.
     fn listen(&mut self, listener: u32, fd: RawFd);
 
     /// Stops accepting. Connections that were accepted already may still be reported.
@@ -112,19 +114,49 @@ pub trait Driver {
     fn writable(&mut self, token: Token, fd: RawFd);
 
     /// Ends what is under way for the token on this socket (receive and writable; not disk reads). Late events are
-    /// still reported, then `Cancelled`. The descriptor must stay open until then.
+    /// still reported, then `Cancelled`, also where nothing was under way. The descriptor must stay open until then,
+    /// and nothing may be asked for the token meanwhile. A descriptor that goes elsewhere is cancelled first; one with
+    /// nothing under way may simply be closed.
     fn cancel(&mut self, token: Token, fd: RawFd);
 
     /// Reads `len` bytes at `offset` of `fd` (opened O_DIRECT: offset and length are multiples of 4096) into the
-    /// beginning of `buf`. One `Read` follows, whatever happens to the connection.
+    /// beginning of `buf`. One `Read` follows, whatever happens to the connection; `fd` must stay open until then.
+    /// More than the buffer holds, or a memory tier frame that is filled already, is `InvalidInput`; a file that ends
+    /// before is `UnexpectedEof`.
     fn read(&mut self, token: Token, fd: RawFd, offset: u64, len: u32, buf: IoBuf);
 
     /// A handle that wakes this driver from other threads.
     fn waker(&self) -> Arc<dyn Wake>;
 
     /// Submits what was asked and waits for events, at most `timeout` (None: as long as it takes), appending them.
+    /// It may return early with none, by a signal for example.
     ///
     /// # Errors
     /// Only where the driver itself is broken; an operation's own failure is its event's.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+}
+
+/// What a driver keeps for each token. Tokens are our own numbers, so a plain mix serves.
+pub(crate) type TokenMap<V> = HashMap<Token, V, BuildHasherDefault<TokenHasher>>;
+
+/// Spreads a token's bits: the low ones are a slot's number, the high ones a generation.
+#[derive(Default)]
+pub(crate) struct TokenHasher(u64);
+
+impl Hasher for TokenHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let mixed = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
+        // Both halves of the product, so that low and high bits of the hash depend on all of the token.
+        self.0 = (mixed >> 64) as u64 ^ mixed as u64;
+    }
 }

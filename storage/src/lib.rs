@@ -3,17 +3,21 @@
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code)]
-#[allow(dead_code, reason = "the disk reads of the drivers use the rest")]
 pub mod arena;
-#[allow(dead_code, reason = "the disk reads of the drivers use the rest")]
 pub mod buf;
 pub mod driver;
+pub mod driver_any;
+#[cfg(test)]
+mod driver_tests;
+#[allow(unsafe_code)]
+pub mod epoll;
 pub mod flight;
 pub mod limits;
 #[allow(unsafe_code)]
-#[allow(dead_code, reason = "the disk reads of the drivers use the rest")]
 pub mod ram_tier;
 pub mod record;
+#[allow(unsafe_code)]
+pub mod ring;
 pub mod store;
 
 pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};
