@@ -1,8 +1,10 @@
 //! Heads of answers, written by template. The rule: names in title case and lengths exact, since clients look names
-//! up by their case and take a wrong length for corruption.
+//! up by their case and take a wrong length for corruption (facts: clients, 1.5 and 1.6).
 
-use crate::UnixSecs;
+pub use crate::date::{http_date, parse_http_date};
+
 use crate::plan::Plan;
+use larder_content::Span;
 
 /// What a head says of the object.
 #[derive(Clone, Copy, Debug)]
@@ -15,11 +17,11 @@ pub struct Facts<'r> {
     pub last_modified: Option<&'r str>,
     /// `Content-Type`, raw.
     pub content_type: Option<&'r str>,
-    /// Stored fields to pass on, names in title case.
+    /// Stored fields to pass on, names in title case. What a head says for itself is skipped if it is among them.
     pub extra: &'r [(String, String)],
     /// `Age`, seconds.
     pub age_s: u64,
-    /// The URL names its content.
+    /// The URL names its content. Where the origin says nothing of caching, the answer then does.
     pub immutable: bool,
 }
 
@@ -44,7 +46,42 @@ pub enum CacheStatus {
     Bypass,
 }
 
-/// Appends the head of the answer to `plan`.
+impl CacheStatus {
+    /// The value of `X-Cache-Status`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Partial => "PARTIAL",
+            Self::Expired => "EXPIRED",
+            Self::Stale => "STALE",
+            Self::Updating => "UPDATING",
+            Self::Revalidated => "REVALIDATED",
+            Self::Bypass => "BYPASS",
+        }
+    }
+
+    /// The value of `Cache-Status`.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Hit => "larder; hit",
+            Self::Miss => "larder; fwd=uri-miss",
+            Self::Partial => "larder; fwd=partial",
+            Self::Expired => "larder; fwd=stale",
+            Self::Stale => "larder; hit; detail=stale",
+            Self::Updating => "larder; hit; detail=updating",
+            Self::Revalidated => "larder; fwd=stale; fwd-status=304",
+            Self::Bypass => "larder; fwd=bypass",
+        }
+    }
+}
+
+/// Appends the head of the answer to `plan`. Allocates nothing but room in `out`.
+///
+/// `minor` is the request's; `status` is left out where `None`; `date` is [`http_date`] of now. The body's length is
+/// that of the plan: the object, the span, or for [`Plan::Parts`] what [`parts_bytes`] says.
 pub fn write_head(
     out: &mut Vec<u8>,
     plan: &Plan,
@@ -54,7 +91,62 @@ pub fn write_head(
     status: Option<CacheStatus>,
     date: &[u8; 29],
 ) {
-    let _ = (out, plan, facts, keep_alive, minor, status, date);
+    put(
+        out,
+        &[status_line(match plan {
+            Plan::Full => 200,
+            Plan::Partial(_) | Plan::Parts(_) => 206,
+            Plan::NotModified => 304,
+            Plan::PreconditionFailed => 412,
+            Plan::Unsatisfiable => 416,
+        })],
+    );
+    write_common(out, keep_alive, minor, date);
+    put(out, &["Via: 1.1 larder\r\n"]);
+    if let Some(status) = status {
+        put(
+            out,
+            &[
+                "X-Cache-Status: ",
+                status.name(),
+                "\r\nCache-Status: ",
+                status.field(),
+                "\r\n",
+            ],
+        );
+    }
+    match plan {
+        Plan::Full => {
+            write_object(out, facts, true);
+            write_length(out, facts.length);
+        }
+        Plan::Partial(span) => {
+            write_object(out, facts, true);
+            write_content_range(out, *span, facts.length);
+            write_length(out, span.len());
+        }
+        Plan::Parts(spans) => {
+            write_object(out, facts, false);
+            put(out, &["Content-Type: multipart/byteranges; boundary="]);
+            out.extend_from_slice(&boundary(spans, facts));
+            put(out, &["\r\n"]);
+            write_length(out, parts_bytes(spans, facts));
+        }
+        // RFC 9110, section 15.4.5: what a 200 would have said that is not about the bytes, and no length.
+        Plan::NotModified => write_validators(out, facts, |name| {
+            ["Cache-Control", "Content-Location", "Expires", "Vary"]
+                .iter()
+                .any(|kept| name.eq_ignore_ascii_case(kept))
+        }),
+        Plan::PreconditionFailed => write_length(out, 0),
+        Plan::Unsatisfiable => {
+            put(out, &["Content-Range: bytes */"]);
+            write_number(out, facts.length);
+            put(out, &["\r\n"]);
+            write_length(out, 0);
+        }
+    }
+    put(out, &["\r\n"]);
 }
 
 /// Appends a whole answer with a small text body.
@@ -66,19 +158,236 @@ pub fn write_error(
     retry_after_s: Option<u32>,
     date: &[u8; 29],
 ) {
-    let _ = (out, status, reason_text, keep_alive, retry_after_s, date);
+    put(out, &[status_line(status)]);
+    write_common(out, keep_alive, 1, date);
+    if let Some(seconds) = retry_after_s {
+        put(out, &["Retry-After: "]);
+        write_number(out, u64::from(seconds));
+        put(out, &["\r\n"]);
+    }
+    // An answer to a failure is not to be kept by anybody: a cached 404 kept clients asking for days.
+    put(
+        out,
+        &["Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"],
+    );
+    put(out, &["Content-Type: text/plain; charset=utf-8\r\n"]);
+    let len: usize = printable(reason_text).map(char::len_utf8).sum();
+    write_length(out, len as u64 + 1);
+    put(out, &["\r\n"]);
+    let mut utf8 = [0; 4];
+    printable(reason_text).for_each(|c| out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()));
+    out.push(b'\n');
 }
 
-/// `unix` as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
-#[must_use]
-pub fn http_date(unix: UnixSecs) -> [u8; 29] {
-    let _ = unix;
-    *b"Sun, 06 Nov 1994 08:49:37 GMT"
+/// The text with a `?` for each control character: it may quote what a client sent.
+fn printable(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(|c| if c.is_control() { '?' } else { c })
 }
 
-/// Reads a date in any of the three forms of RFC 9110, section 5.6.7.
+/// The length of the body of a multipart answer.
 #[must_use]
-pub fn parse_http_date(text: &[u8]) -> Option<UnixSecs> {
-    let _ = text;
-    None
+pub fn parts_bytes(spans: &[Span], facts: &Facts<'_>) -> u64 {
+    let boundary = boundary(spans, facts);
+    let mut head = Vec::with_capacity(256);
+    let mut sum = 0;
+    for span in spans {
+        head.clear();
+        write_part(&mut head, &boundary, *span, facts);
+        sum += head.len() as u64 + span.len();
+    }
+    head.clear();
+    write_parts_end(&mut head, &boundary);
+    sum + head.len() as u64
 }
+
+/// Appends what comes before the bytes of one part.
+pub fn write_part(
+    out: &mut Vec<u8>,
+    boundary: &[u8; BOUNDARY_BYTES],
+    span: Span,
+    facts: &Facts<'_>,
+) {
+    put(out, &["\r\n--"]);
+    out.extend_from_slice(boundary);
+    put(out, &["\r\n"]);
+    if let Some(kind) = facts.content_type {
+        put(out, &["Content-Type: ", kind, "\r\n"]);
+    }
+    write_content_range(out, span, facts.length);
+    put(out, &["\r\n"]);
+}
+
+/// Appends what comes after the bytes of the last part.
+pub fn write_parts_end(out: &mut Vec<u8>, boundary: &[u8; BOUNDARY_BYTES]) {
+    put(out, &["\r\n--"]);
+    out.extend_from_slice(boundary);
+    put(out, &["--\r\n"]);
+}
+
+/// Bytes of a boundary.
+pub const BOUNDARY_BYTES: usize = 39;
+
+/// The boundary of the answer with these parts: `larder-` and 128 bits of a hash of what is sent. Not secret, but long
+/// enough that bytes which hold it by chance are not met; whoever writes it into an object on purpose confuses only
+/// readers of that object.
+#[must_use]
+pub fn boundary(spans: &[Span], facts: &Facts<'_>) -> [u8; BOUNDARY_BYTES] {
+    let mut boundary = *b"larder-00000000000000000000000000000000";
+    // FNV-1a, twice from different beginnings.
+    for (half, basis) in [(0, 0xcbf2_9ce4_8422_2325_u64), (16, 0x6c62_272e_07bb_0142)] {
+        let numbers = spans
+            .iter()
+            .flat_map(|span| [span.start, span.end])
+            .chain([facts.length]);
+        let bytes = numbers
+            .flat_map(u64::to_be_bytes)
+            .chain(facts.etag.unwrap_or("").bytes());
+        let hash = bytes.fold(basis, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        for (at, digit) in boundary[7 + half..][..16].iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(hash >> (60 - 4 * at) & 15) as usize];
+        }
+    }
+    boundary
+}
+
+/// Fields that a head says for itself, or that concern one connection alone.
+const OWN: &[&str] = &[
+    "Date",
+    "Age",
+    "Via",
+    "Connection",
+    "Keep-Alive",
+    "Transfer-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "Accept-Ranges",
+    "Etag",
+    "Last-Modified",
+    "X-Cache-Status",
+    "Trailer",
+    "Upgrade",
+];
+
+fn write_object(out: &mut Vec<u8>, facts: &Facts<'_>, with_type: bool) {
+    if with_type && let Some(kind) = facts.content_type {
+        put(out, &["Content-Type: ", kind, "\r\n"]);
+    }
+    put(out, &["Accept-Ranges: bytes\r\n"]);
+    write_validators(out, facts, |name| {
+        !OWN.iter().any(|own| name.eq_ignore_ascii_case(own))
+    });
+}
+
+/// Validators, age, and those of the stored fields that are to be kept.
+fn write_validators(out: &mut Vec<u8>, facts: &Facts<'_>, keep: impl Fn(&str) -> bool) {
+    if let Some(etag) = facts.etag {
+        put(out, &["ETag: ", etag, "\r\n"]);
+    }
+    if let Some(modified) = facts.last_modified {
+        put(out, &["Last-Modified: ", modified, "\r\n"]);
+    }
+    put(out, &["Age: "]);
+    write_number(out, facts.age_s);
+    put(out, &["\r\n"]);
+    let mut silent = facts.immutable;
+    for (name, value) in facts.extra.iter().filter(|(name, _)| keep(name)) {
+        put(out, &[name, ": ", value, "\r\n"]);
+        silent &= !["Cache-Control", "Expires"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known));
+    }
+    if silent {
+        put(
+            out,
+            &["Cache-Control: public, max-age=31536000, immutable\r\n"],
+        );
+    }
+}
+
+fn write_common(out: &mut Vec<u8>, keep_alive: bool, minor: u8, date: &[u8; 29]) {
+    put(out, &["Date: "]);
+    out.extend_from_slice(date);
+    put(
+        out,
+        &[match (keep_alive, minor) {
+            (true, 0) => "\r\nConnection: Keep-Alive\r\n",
+            (true, _) => "\r\n",
+            (false, _) => "\r\nConnection: close\r\n",
+        }],
+    );
+}
+
+fn write_length(out: &mut Vec<u8>, length: u64) {
+    put(out, &["Content-Length: "]);
+    write_number(out, length);
+    put(out, &["\r\n"]);
+}
+
+fn write_content_range(out: &mut Vec<u8>, span: Span, length: u64) {
+    debug_assert!(
+        !span.is_empty() && span.end <= length,
+        "a part is some bytes of the object"
+    );
+    put(out, &["Content-Range: bytes "]);
+    write_number(out, span.start);
+    out.push(b'-');
+    write_number(out, span.end.saturating_sub(1));
+    out.push(b'/');
+    write_number(out, length);
+    put(out, &["\r\n"]);
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&str]) {
+    parts
+        .iter()
+        .for_each(|part| out.extend_from_slice(part.as_bytes()));
+}
+
+fn write_number(out: &mut Vec<u8>, mut n: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789"[(n % 10) as usize];
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// The first line of an answer. A status that larder never says of its own is said as 500.
+fn status_line(status: u16) -> &'static str {
+    match status {
+        200 => "HTTP/1.1 200 OK\r\n",
+        206 => "HTTP/1.1 206 Partial Content\r\n",
+        304 => "HTTP/1.1 304 Not Modified\r\n",
+        400 => "HTTP/1.1 400 Bad Request\r\n",
+        403 => "HTTP/1.1 403 Forbidden\r\n",
+        404 => "HTTP/1.1 404 Not Found\r\n",
+        405 => "HTTP/1.1 405 Method Not Allowed\r\n",
+        408 => "HTTP/1.1 408 Request Timeout\r\n",
+        411 => "HTTP/1.1 411 Length Required\r\n",
+        412 => "HTTP/1.1 412 Precondition Failed\r\n",
+        413 => "HTTP/1.1 413 Content Too Large\r\n",
+        414 => "HTTP/1.1 414 URI Too Long\r\n",
+        416 => "HTTP/1.1 416 Range Not Satisfiable\r\n",
+        417 => "HTTP/1.1 417 Expectation Failed\r\n",
+        429 => "HTTP/1.1 429 Too Many Requests\r\n",
+        431 => "HTTP/1.1 431 Request Header Fields Too Large\r\n",
+        501 => "HTTP/1.1 501 Not Implemented\r\n",
+        502 => "HTTP/1.1 502 Bad Gateway\r\n",
+        503 => "HTTP/1.1 503 Service Unavailable\r\n",
+        504 => "HTTP/1.1 504 Gateway Timeout\r\n",
+        505 => "HTTP/1.1 505 HTTP Version Not Supported\r\n",
+        508 => "HTTP/1.1 508 Loop Detected\r\n",
+        _ => "HTTP/1.1 500 Internal Server Error\r\n",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,3 +3,4 @@
 pub mod address;
 pub mod head;
 pub mod route;
+mod rules;

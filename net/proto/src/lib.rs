@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+mod date;
 pub mod fetch;
 pub mod freshness;
 pub mod http;
