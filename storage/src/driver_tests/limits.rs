@@ -48,7 +48,7 @@ fn no_descriptors_left_stops_accepting_until_asked_again() {
 #[test]
 #[ignore = "run by the test above, under a limit"]
 fn with_few_descriptors() {
-    for rig in [Rig::epoll(), Rig::ring(1024)].into_iter().flatten() {
+    for rig in [Rig::epoll(), Rig::ring(1024, false)].into_iter().flatten() {
         accepting_fails_and_goes_on(rig);
     }
 }
@@ -107,7 +107,7 @@ fn the_preferred_driver_is_opened_and_describes_itself() {
     let (epoll, why_not) = open_driver(Some(DriverKind::Epoll), &arena).unwrap();
     assert_eq!((epoll.kind(), why_not), (DriverKind::Epoll, None));
     assert!(epoll.describe().starts_with("epoll"));
-    if Rig::ring(2).is_some() {
+    if Rig::ring(2, false).is_some() {
         let (ring, why_not) = open_driver(None, &arena).unwrap();
         assert_eq!((ring.kind(), why_not), (DriverKind::Ring, None));
         eprintln!("{}; {:?}", ring.describe(), ring.advice());

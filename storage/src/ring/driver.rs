@@ -3,7 +3,7 @@
 
 use super::op::{DiskRead, Op, Ops};
 use super::recv::{self, RecvBuffers};
-use super::setup::{self, RingFeatures, SetupError};
+use super::setup::{self, RingFeatures, SetupError, Shape};
 use super::waker::Waker;
 use crate::arena::Arena;
 use crate::buf::IoBuf;
@@ -68,14 +68,14 @@ impl RingDriver {
     /// # Errors
     /// Why there is none, and what to do about it.
     pub fn new(arena: &Arena) -> Result<RingDriver, SetupError> {
-        Self::with_buffers(arena, recv::BUFFERS)
+        Self::with_shape(arena, Shape::default())
     }
 
-    /// The same with another number of receive buffers, a power of two.
-    pub(crate) fn with_buffers(arena: &Arena, count: u16) -> Result<RingDriver, SetupError> {
+    /// The same, or less of it.
+    pub(crate) fn with_shape(arena: &Arena, shape: Shape) -> Result<RingDriver, SetupError> {
         let began = Instant::now();
         loop {
-            match Self::try_new(arena, count) {
+            match Self::try_new(arena, shape) {
                 // The kernel gives back what a closed ring had locked a moment later: of the process that was here
                 // before this one, for example.
                 Err(SetupError::Resources { .. }) if began.elapsed() < SETUP_PATIENCE => {
@@ -86,17 +86,17 @@ impl RingDriver {
         }
     }
 
-    fn try_new(arena: &Arena, count: u16) -> Result<RingDriver, SetupError> {
-        let (ring, features) = setup::ring(arena)?;
+    fn try_new(arena: &Arena, shape: Shape) -> Result<RingDriver, SetupError> {
+        let (ring, features) = setup::ring(arena, shape)?;
         let buffers =
-            RecvBuffers::register(&ring.submitter(), count).map_err(|cause| {
-                match cause.raw_os_error() {
-                    Some(libc::EINVAL) => SetupError::Lacks("a ring of receive buffers"),
-                    _ => SetupError::Resources {
-                        doing: "registered its receive buffers",
-                        cause,
-                    },
-                }
+            RecvBuffers::register(&ring.submitter(), shape.buffers).map_err(|cause| match cause
+                .raw_os_error()
+            {
+                Some(libc::EINVAL) => SetupError::Lacks("a ring of receive buffers"),
+                _ => SetupError::Resources {
+                    doing: "registered its receive buffers",
+                    cause,
+                },
             })?;
         let waker = Waker::new(true).map_err(|cause| SetupError::Resources {
             doing: "made an eventfd",

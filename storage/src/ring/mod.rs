@@ -14,4 +14,6 @@ pub(crate) mod waker;
 
 pub(crate) use complete::is_passing;
 pub use driver::RingDriver;
+#[cfg(test)]
+pub(crate) use setup::Shape;
 pub use setup::{RingFeatures, SetupError, probe};

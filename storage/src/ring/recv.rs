@@ -19,7 +19,9 @@ pub(super) const GROUP: u16 = 0;
 pub(super) struct RecvBuffers {
     /// The ring of entries, page-aligned; its tail lies in the reserved field of the first entry.
     entries: MmapMut,
-    buffers: MmapMut,
+    /// Where the first buffer begins, in `_buffers`. Reached by address only, since the kernel writes there.
+    start: *mut u8,
+    _buffers: MmapMut,
     /// Entries published so far, modulo 2^16.
     tail: u16,
     /// Which buffers are ours now.
@@ -32,14 +34,15 @@ impl RecvBuffers {
     /// Registers a ring of `count` (a power of two) with the kernel and gives it every buffer.
     pub(super) fn register(submitter: &Submitter<'_>, count: u16) -> io::Result<RecvBuffers> {
         let mut entries = MmapMut::map_anon(usize::from(count) * size_of::<BufRingEntry>())?;
-        let buffers = MmapMut::map_anon(usize::from(count) * BUFFER_BYTES as usize)?;
+        let mut buffers = MmapMut::map_anon(usize::from(count) * BUFFER_BYTES as usize)?;
         let address = entries.as_mut_ptr().expose_provenance() as u64;
         // SAFETY: the address is that of `count` entries, page-aligned, zeroed (tail 0). They live as long as the
         // value returned, which the driver drops after the ring (or never).
         unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, 0)? };
         let mut all = RecvBuffers {
             entries,
-            buffers,
+            start: buffers.as_mut_ptr(),
+            _buffers: buffers,
             tail: 0,
             ours: vec![true; usize::from(count)],
             recent: Vec::with_capacity(usize::from(count)),
@@ -60,10 +63,17 @@ impl RecvBuffers {
 
     /// What is in a buffer of ours; None for another.
     pub(super) fn bytes(&self, id: u16, len: usize) -> Option<&[u8]> {
-        let begin = usize::from(id) * BUFFER_BYTES as usize;
-        self.ours
-            .get(usize::from(id))?
-            .then(|| &self.buffers[begin..begin + len.min(BUFFER_BYTES as usize)])
+        if !*self.ours.get(usize::from(id))? {
+            return None;
+        }
+        // SAFETY: the buffer lies in the mapping, which was zeroed; the kernel is done with it until `give`, which
+        // takes `&mut self` and so ends this borrow.
+        Some(unsafe { std::slice::from_raw_parts(self.at(id), len.min(BUFFER_BYTES as usize)) })
+    }
+
+    fn at(&self, id: u16) -> *mut u8 {
+        self.start
+            .wrapping_add(usize::from(id) * BUFFER_BYTES as usize)
     }
 
     /// Gives a buffer of ours to the kernel; another is left alone.
@@ -73,9 +83,7 @@ impl RecvBuffers {
             _ => return,
         }
         let at = usize::from(self.tail) % self.ours.len();
-        let begin = usize::from(id) * BUFFER_BYTES as usize;
-        // The kernel writes there while we hold no reference: `bytes` gives none for a buffer that is not ours.
-        let address = self.buffers.as_mut_ptr().wrapping_add(begin);
+        let address = self.at(id);
         let base = self.entries.as_mut_ptr().cast::<BufRingEntry>();
         // SAFETY: `at` is below the number of entries, so the entry lies in the mapping; it is not published, so the kernel does not read
         // it. Field by field, since the first entry's reserved field is the tail.

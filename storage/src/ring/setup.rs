@@ -68,6 +68,8 @@ pub enum SetupError {
 pub struct RingFeatures {
     /// How completions are run: "deferred", "cooperative" or "interrupting".
     pub task_work: &'static str,
+    /// How many receive buffers there are.
+    pub receive_buffers: u16,
     /// Entries of the two queues.
     pub queues: (u32, u32),
     /// How many frames of the arena are registered.
@@ -85,7 +87,7 @@ impl fmt::Display for RingFeatures {
             f,
             "io_uring with {} task work, queues of {submissions} and {completions}, {} receive buffers of {} bytes, {} accept, {} registered frames",
             self.task_work,
-            recv::BUFFERS,
+            self.receive_buffers,
             recv::BUFFER_BYTES,
             if self.multishot_accept {
                 "multishot"
@@ -110,9 +112,27 @@ pub fn probe() -> Result<RingFeatures, SetupError> {
     Ok(driver.features().clone())
 }
 
+/// What a ring is made of: the best there is, or less, so that tests try what older kernels have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Receive buffers, a power of two.
+    pub(crate) buffers: u16,
+    /// No deferred task work, no multishot, no registered memory.
+    pub(crate) plain: bool,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Shape {
+            buffers: recv::BUFFERS,
+            plain: false,
+        }
+    }
+}
+
 /// A ring with the arena registered, where memlock permits.
-pub(super) fn ring(arena: &Arena) -> Result<(IoUring, RingFeatures), SetupError> {
-    let (ring, task_work) = build()?;
+pub(super) fn ring(arena: &Arena, shape: Shape) -> Result<(IoUring, RingFeatures), SetupError> {
+    let (ring, task_work) = build(shape.plain)?;
     let parameters = ring.params();
     for (there, what) in [
         (parameters.is_feature_ext_arg(), "a timeout for waiting"),
@@ -138,13 +158,18 @@ pub(super) fn ring(arena: &Arena) -> Result<(IoUring, RingFeatures), SetupError>
             return Err(SetupError::Lacks(name));
         }
     }
-    let refused = register(&ring, arena).err();
+    let refused = if shape.plain {
+        Some("registration was not asked for".to_owned())
+    } else {
+        register(&ring, arena).err()
+    };
     let features = RingFeatures {
         task_work,
+        receive_buffers: shape.buffers,
         queues: (parameters.sq_entries(), parameters.cq_entries()),
         registered_frames: if refused.is_some() { 0 } else { arena.frames() },
         unregistered_because: refused,
-        multishot_accept: true,
+        multishot_accept: !shape.plain,
     };
     Ok((ring, features))
 }
@@ -153,7 +178,7 @@ pub(super) fn ring(arena: &Arena) -> Result<(IoUring, RingFeatures), SetupError>
 type Way = (&'static str, fn(&mut io_uring::Builder));
 
 /// Tries the ways of running completions, best first.
-fn build() -> Result<(IoUring, &'static str), SetupError> {
+fn build(plain: bool) -> Result<(IoUring, &'static str), SetupError> {
     let ways: [Way; 3] = [
         // One thread submits and waits, and completions run when it waits: no interruptions at all.
         ("deferred", |b| {
@@ -171,7 +196,7 @@ fn build() -> Result<(IoUring, &'static str), SetupError> {
     ];
     let mut last = io::Error::from_raw_os_error(libc::EINVAL);
     for (submissions, completions) in QUEUES {
-        for (name, set) in ways {
+        for (name, set) in ways.into_iter().skip(if plain { 2 } else { 0 }) {
             let mut builder = IoUring::builder();
             builder.setup_clamp().setup_cqsize(completions).dontfork();
             set(&mut builder);
