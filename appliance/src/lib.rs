@@ -1,1 +1,2 @@
 //! appliance
+#![forbid(unsafe_code)]

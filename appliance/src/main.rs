@@ -1,1 +1,3 @@
+//! The program `larder`.
+
 fn main() {}

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod ask;
+pub mod clock;
 pub mod download;
 pub mod http;
 pub mod metrics;

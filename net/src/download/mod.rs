@@ -6,10 +6,10 @@ mod through;
 pub use through::ThroughBody;
 
 use crate::ask::{Answer, Ask};
+use crate::clock::Clock;
 use crate::origin::OriginClient;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
-use larder_proto::time::Time;
 use larder_storage::store::Store;
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ struct Inner {
     store: Store,
     settings: Arc<ArcSwap<Settings>>,
     origin: OriginClient,
-    now: Box<dyn Fn() -> Time + Send + Sync>,
+    clock: Clock,
 }
 
 impl Download {
-    /// Starts the download side on the present tokio runtime. `now` is the clock that deadlines in asks are told by.
+    /// Starts the download side on the present tokio runtime. `clock` is the one that deadlines in asks are told by.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -34,20 +34,20 @@ impl Download {
         store: Store,
         settings: Arc<ArcSwap<Settings>>,
         origin: OriginClient,
-        now: impl Fn() -> Time + Send + Sync + 'static,
+        clock: Clock,
     ) -> Self {
         Self(Arc::new(Inner {
             store,
             settings,
             origin,
-            now: Box::new(now),
+            clock,
         }))
     }
 }
 
 impl Answer for Download {
     fn ask(&self, ask: Ask) {
-        let _ = (&self.0.store, &self.0.settings, (self.0.now)());
+        let _ = (&self.0.store, &self.0.settings, self.0.clock.now());
         drop(ask);
     }
 }

@@ -5,10 +5,14 @@ use crate::flight::Flight;
 use crate::limits::SizeLimit;
 use crate::ram_tier::RamFrame;
 use crate::record::Record;
-use larder_content::{ContentNo, PieceId, UrlKey};
+use larder_content::{BLOCK_BYTES, ContentNo, PieceId, Span, UrlKey};
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// What O_DIRECT reads in: offsets and lengths are multiples of it.
+const SECTOR_BYTES: u64 = 4096;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -102,14 +106,52 @@ pub struct DiskPiece {
     pub disk: u16,
     /// Number of the slab file.
     pub slab: u32,
-    /// Where the piece's first byte is in the slab file; a multiple of 4096.
+    /// Where to read in the slab file; a multiple of 4096.
     pub offset: u64,
+    /// Bytes from `offset` to the piece's first byte, below 4096; 0 for a piece that does not share its blocks.
+    pub skip: u16,
     /// Bytes in the piece.
     pub len: u32,
     /// Tells this use of the place from earlier and later ones.
     pub generation: u32,
     /// Touched before: worth admitting to memory.
     pub hot: bool,
+}
+
+/// What to read of a slab file for some bytes of a piece.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlabRead {
+    /// Where, in the slab file; a multiple of 4096.
+    pub offset: u64,
+    /// How much; a multiple of 4096.
+    pub len: u32,
+    /// The piece's block (of 64 KiB) that is verified first.
+    pub first_block: u32,
+    /// The bytes of what was read that are the piece's, from the beginning of `first_block`: what to verify.
+    pub blocks: Range<usize>,
+}
+
+impl DiskPiece {
+    /// The whole blocks that hold the bytes `within` the piece, and the read that brings them. `within` is cut to the
+    /// piece's length.
+    #[must_use]
+    pub fn read_of(&self, within: Span) -> SlabRead {
+        let block = u64::from(BLOCK_BYTES);
+        let len = u64::from(self.len);
+        let end = within.end.min(len);
+        let first_block = within.start.min(end.saturating_sub(1)) / block;
+        let begin = u64::from(self.skip) + first_block * block;
+        let end = u64::from(self.skip) + (end.div_ceil(block) * block).min(len);
+        let down = begin / SECTOR_BYTES * SECTOR_BYTES;
+        let up = end.div_ceil(SECTOR_BYTES) * SECTOR_BYTES;
+        let at = |byte: u64| usize::try_from(byte - down).unwrap_or(usize::MAX);
+        SlabRead {
+            offset: self.offset + down,
+            len: u32::try_from(up - down).unwrap_or(u32::MAX),
+            first_block: u32::try_from(first_block).unwrap_or(u32::MAX),
+            blocks: at(begin)..at(end),
+        }
+    }
 }
 
 /// What a read from disk turned out to be.
@@ -228,4 +270,47 @@ pub struct Figures {
     pub io_errors_total: u64,
     /// Pieces that were fetched but could not be kept.
     pub not_kept_total: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(skip: u16, len: u32) -> DiskPiece {
+        let id = PieceId {
+            content: ContentNo::new(7),
+            piece: 0,
+        };
+        DiskPiece {
+            id,
+            disk: 0,
+            slab: 0,
+            offset: 1 << 20,
+            skip,
+            len,
+            generation: 1,
+            hot: false,
+        }
+    }
+
+    #[test]
+    fn a_read_covers_the_whole_blocks_it_is_for() {
+        let read = piece(0, 1 << 20).read_of(Span::new(70_000, 70_001));
+        let (offset, block) = ((1 << 20) + 65_536, 65_536_usize);
+        assert_eq!(
+            (read.offset, read.len, read.first_block),
+            (offset, 65_536, 1)
+        );
+        assert_eq!(read.blocks, 0..block);
+        // The last block of a piece is short, and what is read ends with its sector.
+        let read = piece(0, 100_000).read_of(Span::new(99_999, 100_000));
+        assert_eq!((read.first_block, read.len), (1, 36_864));
+        assert_eq!(read.blocks, 0..100_000 - 65_536);
+        // A piece that shares its sectors begins somewhere in the first of them.
+        let read = piece(1000, 5000).read_of(Span::new(0, 5000));
+        assert_eq!((read.offset, read.len), (1 << 20, 8192));
+        assert_eq!(read.blocks, 1000..6000);
+        let read = piece(0, 1 << 20).read_of(Span::new(0, 1 << 20));
+        assert_eq!((read.len, read.blocks), (1 << 20, 0..1 << 20));
+    }
 }
