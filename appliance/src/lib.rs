@@ -1,2 +1,4 @@
 //! appliance
 #![forbid(unsafe_code)]
+
+pub mod demo;
