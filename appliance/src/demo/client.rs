@@ -201,15 +201,15 @@ impl Connection {
             self.received.fetch_add(have as u64, Ordering::Relaxed);
             let (since, from) = window;
             if since.elapsed() >= WINDOW {
-                self.tally.window((at - from) as f64 / since.elapsed().as_secs_f64());
+                self.tally
+                    .window((at - from) as f64 / since.elapsed().as_secs_f64());
                 window = (Instant::now(), at);
             }
             if at >= end {
                 break;
             }
-            let room = usize::try_from(end - at).map_or(self.buffer.len(), |left| {
-                left.min(self.buffer.len())
-            });
+            let room = usize::try_from(end - at)
+                .map_or(self.buffer.len(), |left| left.min(self.buffer.len()));
             have = patient(stream.read(&mut self.buffer[..room])).await?;
             if have == 0 {
                 return Err(Trouble::Broken(format!("closed at byte {at} of {end}")));
@@ -269,7 +269,9 @@ impl Connection {
                 self.tally.first_byte.push(asked.elapsed());
             }
             have += n;
-            let end = self.buffer[..have].windows(4).position(|w| w == b"\r\n\r\n");
+            let end = self.buffer[..have]
+                .windows(4)
+                .position(|w| w == b"\r\n\r\n");
             if let Some(end) = end {
                 let head = String::from_utf8_lossy(&self.buffer[..end + 4]).into_owned();
                 return Ok((head, have));
