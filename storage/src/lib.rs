@@ -5,6 +5,7 @@
 #[allow(unsafe_code)]
 pub mod arena;
 pub mod buf;
+pub mod catalogue;
 pub mod driver;
 pub mod driver_any;
 #[cfg(test)]
