@@ -1,2 +1,6 @@
-//! benches
+//! Measurements: load, and runs side by side with other caches. The rule: what is compared runs in one run, in turns,
+//! on the same core.
 #![forbid(unsafe_code)]
+
+pub mod latency;
+pub mod load;
