@@ -2,5 +2,10 @@
 //! on the same core.
 #![forbid(unsafe_code)]
 
+pub mod cpu;
 pub mod latency;
+pub mod line;
 pub mod load;
+pub mod place;
+pub mod servers;
+pub mod side_by_side;

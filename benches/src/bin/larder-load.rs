@@ -60,6 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
             signed: false,
             len: args.size,
             seed: args.seed,
+            foreign: true,
         },
         host: args.host,
         range_bytes: args.range_bytes,
