@@ -6,6 +6,7 @@ pub mod appliance;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod machine;
 pub mod telemetry;
 
 pub use appliance::{Appliance, StartError};
