@@ -1,5 +1,5 @@
 //! From the file as written to a configuration that is in order. The rule: this is a function of the text and of what
-//! the machine is; it touches nothing, so that a file can be checked anywhere.
+//! the machine is said to be; it changes nothing, so that a file can be checked beside a running appliance.
 
 use super::checked::{Checked, Log, LogFormat};
 use super::policy::{self, Policy};
@@ -9,8 +9,9 @@ use larder_net::settings::Settings;
 use larder_proto::http::route::{Authority, OriginRules, RuleError};
 use larder_storage::driver::DriverKind;
 use larder_storage::limits::SizeLimit;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Less than this, and frames, index and catalogue have no room.
 pub const MEMORY_BYTES_MIN: u64 = 128 << 20;
@@ -28,6 +29,8 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// Where the store lies if nothing is said.
     pub store: PathBuf,
+    /// Tries whether a file that is named can be read.
+    pub readable: fn(&Path) -> io::Result<()>,
 }
 
 /// Checks a file's text; an empty text gives the defaults.
@@ -64,7 +67,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     problems.extend(section.close());
 
     let mut section = root.section("origins");
-    let mut settings = origins(&mut section);
+    let mut settings = origins(&mut section, machine);
     settings.cache_status = server.cache_status;
     problems.extend(section.close());
 
@@ -246,7 +249,7 @@ fn store(section: &mut Section<'_>, policy: &Policy, machine: &Machine) -> Vec<P
     paths
 }
 
-fn origins(section: &mut Section<'_>) -> Settings {
+fn origins(section: &mut Section<'_>, machine: &Machine) -> Settings {
     let nothing = |_: RuleError| OriginRules::default();
     let mut allow: Vec<String> = OriginRules::vendor_allow()
         .iter()
@@ -307,6 +310,12 @@ fn origins(section: &mut Section<'_>) -> Settings {
         if !file.value.starts_with('/') {
             let what = format!(
                 "{:?} is no whole path; write it from the root, as in \"/etc/larder/ca.pem\"",
+                file.value
+            );
+            section.add(file.problem(what));
+        } else if let Err(error) = (machine.readable)(Path::new(file.value)) {
+            let what = format!(
+                "{:?} cannot be read: {error}; name a PEM file that larder may read",
                 file.value
             );
             section.add(file.problem(what));

@@ -33,6 +33,7 @@ pub fn load(path: Option<&Path>) -> Result<Checked, Problems> {
     let machine = Machine {
         memory_bytes: machine::memory_bytes(),
         store: default_store(),
+        readable: |path| fs::File::open(path).map(drop),
     };
     check(&text, &machine).map_err(|problems| Problems::new(&name, &text, problems))
 }

@@ -7,6 +7,10 @@ fn machine() -> Machine {
     Machine {
         memory_bytes: 8 << 30,
         store: PathBuf::from("/home/op/.local/share/larder"),
+        readable: |path| match path.starts_with("/there") {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::NotFound.into()),
+        },
     }
 }
 
@@ -159,6 +163,10 @@ fn each_mistake_has_its_place_and_its_advice() {
         (
             "[origins]\nca_file = \"ca.pem\"\n",
             "f:2:11: origins.ca_file: \"ca.pem\" is no whole path; write it from the root, as in \"/etc/larder/ca.pem\"",
+        ),
+        (
+            "[origins]\nca_file = \"/gone.pem\"\n",
+            "f:2:11: origins.ca_file: \"/gone.pem\" cannot be read: entity not found; name a PEM file that larder may read",
         ),
         (
             "[policy]\nDODownloadMode = 7\n",
