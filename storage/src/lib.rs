@@ -11,6 +11,7 @@ pub mod driver_any;
 mod driver_tests;
 #[allow(unsafe_code)]
 pub mod epoll;
+pub mod evict;
 pub mod flight;
 pub mod limits;
 #[allow(unsafe_code)]
