@@ -15,6 +15,7 @@ pub mod driver_any;
 mod driver_tests;
 #[allow(unsafe_code)]
 pub mod epoll;
+pub mod evict;
 pub mod flight;
 mod hot;
 mod index;

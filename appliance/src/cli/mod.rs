@@ -1,0 +1,47 @@
+//! The command line. The rule: what a person reads goes to standard output, what went wrong to standard error with
+//! what to do about it, and the exit code says which it was.
+
+mod check_config;
+mod serve;
+
+use crate::demo::{self, DemoArgs};
+use check_config::CheckConfigArgs;
+use clap::{Parser, Subcommand};
+use serve::ServeArgs;
+use std::process::ExitCode;
+
+/// The cache appliance and preferred peer for Delivery Optimization.
+#[derive(Parser, Debug)]
+#[command(name = "larder", version, about, after_help = EXIT_CODES)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or what was checked is not in order; 2 the command line \
+                          is wrong.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the appliance.
+    Serve(ServeArgs),
+    /// Run a whole branch office on loopback and show where its bytes came from.
+    Demo(DemoArgs),
+    /// Check a configuration file: exit 0, or file:line:column and what to write instead.
+    CheckConfig(CheckConfigArgs),
+}
+
+/// Runs the program with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("larder: {error:#}");
+        ExitCode::FAILURE
+    })
+}
