@@ -22,7 +22,7 @@ pub trait BlockIo: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// The disk's.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Fills `buf` with the bytes at `offset`.
     ///
@@ -188,7 +188,7 @@ impl DirectFile {
 }
 
 impl BlockIo for DirectFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.file()?.metadata()?.len())
     }
 
@@ -264,11 +264,14 @@ mod tests {
     fn a_real_file_is_made_preallocated_written_read_and_removed() {
         let dir = tempfile::tempdir().unwrap();
         let blocks = DirectDir::new(dir.path()).unwrap();
-        assert!(blocks.list().unwrap().is_empty(), "the trial leaves nothing");
+        assert!(
+            blocks.list().unwrap().is_empty(),
+            "the trial leaves nothing"
+        );
         let file = blocks.open("one", true).unwrap();
         assert!(blocks.open("one", true).is_err());
         file.preallocate(3 * 4096).unwrap();
-        assert_eq!(file.len().unwrap(), 3 * 4096);
+        assert_eq!(file.size().unwrap(), 3 * 4096);
         let mut buf = AlignedBuf::zeroed(4096);
         buf.bytes_mut().fill(7);
         file.write_at(buf.bytes(), 4096).unwrap();

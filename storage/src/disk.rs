@@ -15,8 +15,6 @@ mod load;
 mod packs;
 mod places;
 mod room;
-#[cfg(test)]
-mod tests;
 
 use crate::block_io::{AlignedBuf, BlockDir, SECTOR_BYTES};
 use crate::evict::{Evictor, Touches};
@@ -293,7 +291,10 @@ impl Disk {
     }
 
     fn not_kept(&self, id: PieceId) {
-        self.common.counters.not_kept.fetch_add(1, Ordering::Relaxed);
+        self.common
+            .counters
+            .not_kept
+            .fetch_add(1, Ordering::Relaxed);
         let mut shard = self.common.index.shard(id);
         // Who waits for it holds the frame.
         if shard.hot.get(&id).is_some_and(|hot| hot.waits) {
@@ -367,15 +368,12 @@ impl Disk {
         bytes
     }
 
-    fn forget_cell(
-        &mut self,
-        slab: u32,
-        cell: u32,
-        generation: Option<u32>,
-    ) -> Option<SlotHeader> {
+    fn forget_cell(&mut self, slab: u32, cell: u32, generation: Option<u32>) -> Option<SlotHeader> {
         let books = self.books.get_mut(slab as usize)?.as_mut()?;
         let header = books.slab.header(cell)?;
-        let header = books.slab.clear(cell, generation.unwrap_or(header.generation))?;
+        let header = books
+            .slab
+            .clear(cell, generation.unwrap_or(header.generation))?;
         books.table_is_full = false;
         let place = books.places.get(&header.place).copied();
         self.count(header.len, false);
@@ -425,7 +423,10 @@ impl Disk {
     fn write_failed(&mut self, slab: u32, start: u32, sectors: u32, error: &io::Error) {
         if is_full(error) {
             // Only where the file system could not take the room beforehand.
-            self.common.counters.io_errors.fetch_add(1, Ordering::Relaxed);
+            self.common
+                .counters
+                .io_errors
+                .fetch_add(1, Ordering::Relaxed);
             self.full_since = Some(self.now);
             if let Some(Some(books)) = self.books.get_mut(slab as usize) {
                 books.runs.give(start, sectors);
@@ -438,7 +439,10 @@ impl Disk {
 
     /// A slab failed: nothing in it is trusted any more, and it is never tried again.
     fn condemn(&mut self, number: u32, error: &io::Error) {
-        self.common.counters.io_errors.fetch_add(1, Ordering::Relaxed);
+        self.common
+            .counters
+            .io_errors
+            .fetch_add(1, Ordering::Relaxed);
         if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
             self.go_offline(format!("is mounted read-only ({error}); what it holds is served, nothing is added until larder is started anew on a writable disk"));
             return;
@@ -518,4 +522,3 @@ fn is_full(error: &io::Error) -> bool {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
 }
-

@@ -156,10 +156,16 @@ mod tests {
         (0..3).for_each(|piece| memory.put(piece, false));
         memory.touch(0);
         memory.put(3, false);
-        assert_eq!([0, 1, 2, 3].map(|p| memory.has(p)), [true, false, true, true]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|p| memory.has(p)),
+            [true, false, true, true]
+        );
         memory.put(4, false);
         memory.put(5, false);
-        assert_eq!([0, 2, 3, 4, 5].map(|p| memory.has(p)), [true, false, false, true, true]);
+        assert_eq!(
+            [0, 2, 3, 4, 5].map(|p| memory.has(p)),
+            [true, false, false, true, true]
+        );
     }
 
     #[test]

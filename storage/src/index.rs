@@ -102,8 +102,9 @@ impl std::hash::Hash for Key {
 
 /// Content numbers are random, so a plain mix serves; nobody outside can choose them.
 pub(crate) fn hash_of(id: PieceId) -> u64 {
-    let product = u128::from(id.content.get() ^ u64::from(id.piece).wrapping_mul(0xd6e8_feb8_6659_fd93))
-        * 0x9e37_79b9_7f4a_7c15;
+    let product =
+        u128::from(id.content.get() ^ u64::from(id.piece).wrapping_mul(0xd6e8_feb8_6659_fd93))
+            * 0x9e37_79b9_7f4a_7c15;
     (product >> 64) as u64 ^ product as u64
 }
 
@@ -164,7 +165,9 @@ impl Shard {
 
     /// The pieces on disk.
     pub(crate) fn on_disk(&self) -> impl Iterator<Item = (PieceId, Location)> + '_ {
-        self.disk.iter().map(|(key, location)| (key.id(), *location))
+        self.disk
+            .iter()
+            .map(|(key, location)| (key.id(), *location))
     }
 
     pub(crate) fn count_on_disk(&self) -> usize {

@@ -74,7 +74,7 @@ impl Store {
     #[must_use]
     pub fn claim(&self, id: PieceId, len: u32) -> Claim {
         let mut shard = self.inner.common.index.shard(id);
-        if shard.hot.contains_key(&id) || self.on_disk(&mut shard, id).is_some() {
+        if shard.hot.contains_key(&id) || self.on_disk(&mut shard, id, false).is_some() {
             return Claim::Stored;
         }
         if let Some(flight) = shard.flights.get(&id) {
@@ -103,7 +103,11 @@ impl Store {
         let retired = self.inner.retired.read().contains(&id.content);
         {
             let mut shard = common.index.shard(id);
-            if shard.flights.get(&id).is_some_and(|held| Arc::ptr_eq(held, flight)) {
+            if shard
+                .flights
+                .get(&id)
+                .is_some_and(|held| Arc::ptr_eq(held, flight))
+            {
                 shard.flights.remove(&id);
             }
             let (Some(frame), false) = (&frame, retired) else {
@@ -143,7 +147,11 @@ impl Store {
     pub fn abandon(&self, flight: &Arc<Flight>, error: FlightError) {
         let id = flight.id();
         let mut shard = self.inner.common.index.shard(id);
-        if shard.flights.get(&id).is_some_and(|held| Arc::ptr_eq(held, flight)) {
+        if shard
+            .flights
+            .get(&id)
+            .is_some_and(|held| Arc::ptr_eq(held, flight))
+        {
             shard.flights.remove(&id);
         }
         drop(shard);
@@ -191,7 +199,9 @@ impl Store {
         match renamed {
             Renamed::Nothing => {}
             Renamed::Lives(before) => self.write_down(&before),
-            Renamed::Gone(before) => self.retire(&[before], false).0,
+            Renamed::Gone(before) => {
+                self.retire(&[before], false);
+            }
         }
     }
 
@@ -199,13 +209,15 @@ impl Store {
     fn write_down(&self, content: &Arc<Content>) {
         if self.inner.contents.by_no(content.no).is_some() {
             let names = content.names();
-            self.inner.catalogue.put(content.no, &content.snapshot(), &names);
+            self.inner
+                .catalogue
+                .put(content.no, &content.snapshot(), &names);
         }
     }
 
     /// Contents are gone: so are their pieces. Returns their bytes on disk, if it is to wait until they are gone
     /// there, too.
-    fn retire(&self, contents: &[Arc<Content>], wait: bool) -> ((), u64) {
+    fn retire(&self, contents: &[Arc<Content>], wait: bool) -> u64 {
         let inner = &self.inner;
         {
             let mut retired = inner.retired.write();
@@ -226,7 +238,9 @@ impl Store {
         for disk in &inner.disks {
             let numbers = contents.iter().map(|c| (c.no, c.pieces())).collect();
             let (reply, answer) = bounded(1);
-            let sent = disk.orders.send(Order::Purge(numbers, wait.then_some(reply)));
+            let sent = disk
+                .orders
+                .send(Order::Purge(numbers, wait.then_some(reply)));
             if wait && sent.is_ok() {
                 replies.push(answer);
             }
@@ -235,7 +249,7 @@ impl Store {
             inner.catalogue.flush();
         }
         let bytes = replies.into_iter().filter_map(|answer| answer.recv().ok());
-        ((), bytes.sum())
+        bytes.sum()
     }
 
     fn matching(&self, filter: &Filter) -> Vec<Arc<Content>> {
@@ -251,7 +265,10 @@ impl Store {
     #[must_use]
     pub fn list(&self, filter: &Filter) -> Vec<Listed> {
         let contents = self.matching(filter);
-        contents.iter().map(|content| self.listed(content)).collect()
+        contents
+            .iter()
+            .map(|content| self.listed(content))
+            .collect()
     }
 
     fn listed(&self, content: &Arc<Content>) -> Listed {
@@ -310,7 +327,7 @@ impl Store {
         }
         Purged {
             objects: contents.len() as u64,
-            bytes: self.retire(&contents, true).1,
+            bytes: self.retire(&contents, true),
         }
     }
 
@@ -355,7 +372,9 @@ impl Store {
             figures.piece_bytes += read(&view.piece_bytes);
             figures.pieces += read(&view.pieces);
             figures.capacity_bytes += read(&view.cap_bytes);
-            figures.degraded.extend(view.degraded.lock().iter().cloned());
+            figures
+                .degraded
+                .extend(view.degraded.lock().iter().cloned());
         }
         figures
     }

@@ -155,14 +155,18 @@ impl Disk {
 
     fn take_up(&mut self, slab: u32, cell: u32, header: &SlotHeader, place: u32) {
         let location = Location::new(self.options.number, slab, cell, place);
-        let before = self.common.index.shard(header.id).insert(header.id, location);
+        let before = self
+            .common
+            .index
+            .shard(header.id)
+            .insert(header.id, location);
         self.places.add_cell(place, cell);
         self.count(header.len, true);
         let Some(before) = before else { return };
         // Stored twice: found damaged, fetched anew, and the forgetting not yet durable. The later one counts.
-        let later = self.generation_at(before).is_some_and(|generation| {
-            header.generation.wrapping_sub(generation) < u32::MAX / 2
-        });
+        let later = self
+            .generation_at(before)
+            .is_some_and(|generation| header.generation.wrapping_sub(generation) < u32::MAX / 2);
         let loser = if later { before } else { location };
         if !later {
             self.common.index.shard(header.id).insert(header.id, before);

@@ -105,7 +105,10 @@ impl Disk {
                 self.packs.open.push(pack);
                 continue;
             }
-            let there = self.books.get(pack.slab as usize).is_some_and(Option::is_some);
+            let there = self
+                .books
+                .get(pack.slab as usize)
+                .is_some_and(Option::is_some);
             if self.offline.is_some() || !there {
                 for (job, _) in pack.pending {
                     self.not_kept(job.id);
@@ -165,18 +168,4 @@ impl Disk {
         };
         self.publish(pack.slab, pack.place, &header, &sums[..blocks])
     }
-
-    /// The slab is about to go, or nothing will be added any more.
-    pub(super) fn close_packs(&mut self) {
-        self.write_packs();
-        for pack in std::mem::take(&mut self.packs.open) {
-            self.close_place(pack.place);
-        }
-    }
-
-    /// Whether a place belongs to an open pack.
-    pub(super) fn slab_has_open_pack(&self, slab: u32) -> bool {
-        self.packs.open.iter().any(|pack| pack.slab == slab)
-    }
 }
-

@@ -24,7 +24,10 @@ impl Books {
     pub(super) fn new(slab: Arc<Slab>) -> Self {
         let geometry = slab.geometry;
         Self {
-            runs: Runs::new(geometry.data_sector, geometry.sectors - geometry.data_sector),
+            runs: Runs::new(
+                geometry.data_sector,
+                geometry.sectors - geometry.data_sector,
+            ),
             slab,
             places: BTreeMap::new(),
             wrote: false,

@@ -74,11 +74,7 @@ impl Disk {
             return false;
         }
         let (cap, room) = self.allowance();
-        let usual = self
-            .options
-            .slab_bytes
-            .min(cap / 8)
-            .max(SLAB_BYTES_MIN);
+        let usual = self.options.slab_bytes.min(cap / 8).max(SLAB_BYTES_MIN);
         // What is left under the limit is used by a smaller one, unless that is hardly worth a file.
         let bytes = Geometry::fitting(usual.min(room)).filter(|bytes| *bytes >= usual / 4);
         let Some(bytes) = bytes else {

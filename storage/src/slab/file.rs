@@ -1,9 +1,7 @@
 //! One slab file, with its table in memory. The rule: one thread writes (the disk's writer); any thread may read the
 //! table, under a lock that is never held across a read or write of the disk.
 
-use super::layout::{
-    BLOCKS_MAX, Geometry, Head, PAGE_BYTES, SlotHeader, blocks, sector_offset,
-};
+use super::layout::{BLOCKS_MAX, Geometry, Head, PAGE_BYTES, SlotHeader, blocks, sector_offset};
 use super::table::Table;
 use crate::block_io::{AlignedBuf, BlockDir, BlockIo, SECTOR_BYTES};
 use larder_content::BLOCK_BYTES;
@@ -193,10 +191,8 @@ impl Slab {
             let Some(sealed) = self.table.write().seal(out.bytes_mut()) else {
                 break;
             };
-            self.io.write_at(
-                out.bytes(),
-                Geometry::page_offset(sealed.page, sealed.copy),
-            )?;
+            self.io
+                .write_at(out.bytes(), Geometry::page_offset(sealed.page, sealed.copy))?;
         }
         self.io.sync()
     }

@@ -73,7 +73,7 @@ pub(crate) fn scan(dir: &dyn BlockDir) -> io::Result<Scan> {
 
 fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Option<(Scanned, u64)>> {
     let io = dir.open(name, false)?;
-    let bytes = io.len()?;
+    let bytes = io.size()?;
     let Some(geometry) = Geometry::of(bytes) else {
         return Ok(None);
     };

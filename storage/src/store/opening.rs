@@ -176,7 +176,9 @@ impl Inner {
         }
         for thread in threads {
             if thread.join().is_err() {
-                tracing::error!("a thread of the store has panicked; what it had not written is lost");
+                tracing::error!(
+                    "a thread of the store has panicked; what it had not written is lost"
+                );
             }
         }
         self.catalogue.flush();

@@ -30,7 +30,7 @@ impl Store {
             hot.touched = true;
             return Found::Ram(Arc::clone(&hot.frame));
         }
-        if let Some(piece) = self.on_disk(&mut shard, id) {
+        if let Some(piece) = self.on_disk(&mut shard, id, true) {
             return Found::Disk(piece);
         }
         shard
@@ -39,11 +39,11 @@ impl Store {
             .map_or(Found::Absent, |flight| Found::Flight(Arc::clone(flight)))
     }
 
-    /// Where a piece is on disk, with a touch.
-    pub(super) fn on_disk(&self, shard: &mut Shard, id: PieceId) -> Option<DiskPiece> {
+    /// Where a piece is on disk. `touch`: somebody asks for it.
+    pub(super) fn on_disk(&self, shard: &mut Shard, id: PieceId, touch: bool) -> Option<DiskPiece> {
         let location = shard.location(id)?;
         let disk = &self.inner.disks[usize::from(location.disk())];
-        let touched = location.touch();
+        let touched = touch && location.touch();
         let location = *location;
         let piece = disk.view.piece(id, location, touched);
         if piece.is_none() {
@@ -80,7 +80,12 @@ impl Store {
         let Some((slab, location)) = self.still(piece) else {
             return Verified::Moved;
         };
-        match slab.matches(location.cell(), piece.generation, first_block as usize, data) {
+        match slab.matches(
+            location.cell(),
+            piece.generation,
+            first_block as usize,
+            data,
+        ) {
             Some(true) => Verified::Good,
             Some(false) => {
                 let counter = &self.inner.common.counters.corrupt;
@@ -115,7 +120,9 @@ impl Store {
                 generation: piece.generation,
             };
             // Only a closed store has nobody who listens; the table then still names it, and it is found damaged again.
-            let _ = self.inner.disks[usize::from(piece.disk)].orders.send(forget);
+            let _ = self.inner.disks[usize::from(piece.disk)]
+                .orders
+                .send(forget);
         }
         dropped
     }
@@ -127,7 +134,9 @@ impl Store {
         if common.index.shard(piece.id).hot.contains_key(&piece.id) {
             return None;
         }
-        self.inner.hot.frame(&common.index, &self.inner.ram, piece.len)
+        self.inner
+            .hot
+            .frame(&common.index, &self.inner.ram, piece.len)
     }
 
     /// The whole piece was read into the frame and verified: from now on it is served from memory. It is verified once

@@ -1,1 +1,0 @@
-//! Disks for tests. The rule: x
