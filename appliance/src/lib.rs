@@ -2,10 +2,19 @@
 //! decide is only put together here.
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod appliance;
+mod background;
+mod budget;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod listen;
+mod machine;
+mod reload;
+mod service;
+mod state;
+mod systemd;
 pub mod telemetry;
 
 pub use appliance::{Appliance, StartError};

@@ -8,6 +8,7 @@ use crate::demo::{self, DemoArgs};
 use check_config::CheckConfigArgs;
 use clap::{Parser, Subcommand};
 use serve::ServeArgs;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The cache appliance and preferred peer for Delivery Optimization.
@@ -44,4 +45,12 @@ pub fn main() -> ExitCode {
         eprintln!("larder: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Writes a line to standard output. A reader that has seen enough (`| head`) is no error.
+fn say(line: &str) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }

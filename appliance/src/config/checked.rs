@@ -1,6 +1,7 @@
 //! The configuration as the rest of the program sees it. The rule: a value of this type is in order; whoever has one
 //! need not check it again.
 
+use super::policy::Policy;
 use larder_net::settings::Settings;
 use larder_proto::http::route::OriginRules;
 use larder_storage::driver::DriverKind;
@@ -63,6 +64,8 @@ pub struct Checked {
     pub age_max_s: u64,
     /// What the data plane and the origin client work with.
     pub settings: Settings,
+    /// The policies that are set, by their documented names.
+    pub policy: Policy,
     /// What is logged, and how.
     pub log: Log,
     /// What the file asks for that has no effect yet, in words.
@@ -88,6 +91,7 @@ impl Checked {
             store_bytes_max: SizeLimit::bytes(1 << 30),
             age_max_s: 0,
             settings: Settings::new(rules),
+            policy: Policy::default(),
             log: Log::default(),
             warnings: Vec::new(),
         }
