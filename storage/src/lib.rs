@@ -6,6 +6,7 @@
 pub mod arena;
 pub mod block_io;
 pub mod buf;
+pub mod catalogue;
 mod catalogue_lines;
 mod contents;
 mod disk;
