@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
+use larder_benches::figures;
 use larder_benches::place;
 use larder_benches::servers::Kind;
 use larder_benches::side_by_side::{Comparison, table};
-use larder_benches::figures;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -62,7 +62,10 @@ impl Measured<'_> {
         let (mut speeds, mut later, mut ms) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
         for round in 0..self.rounds {
             let all = files(self.first_file + round * FILES_A_ROUND, 1, self.len);
-            let [direct, by_larder] = [(self.direct, Naming::Plain), (self.larder, Naming::Parameter)];
+            let [direct, by_larder] = [
+                (self.direct, Naming::Plain),
+                (self.larder, Naming::Parameter),
+            ];
             let mut seconds = [0.0; 2];
             let mut first_ms = [0.0; 2];
             // The order turns with the rounds, so that neither way is always the second one.

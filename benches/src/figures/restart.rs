@@ -18,7 +18,7 @@ const SECONDS_A_MILLION_MAX: f64 = 2.0;
 /// It does not start.
 pub fn run(out: &mut impl Write, store: &Path, pieces: u64, rounds: usize) -> Result<bool> {
     let directory = tempfile::tempdir()?;
-    let mut start = |store: &Path| {
+    let start = |store: &Path| {
         let setup = LarderSetup {
             memory: "2GiB".to_owned(),
             store: Some(store.to_path_buf()),
