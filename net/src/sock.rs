@@ -28,6 +28,18 @@ pub fn sendfile(fd: RawFd, file: RawFd, offset: u64, len: usize) -> io::Result<u
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// Takes at most `len` bytes that were received off a TCP socket without copying them anywhere, for a reader that only
+/// measures. 0 is the end of the stream.
+///
+/// # Errors
+/// `WouldBlock` where nothing is there; else what recv(2) reports.
+pub fn discard(fd: RawFd, len: usize) -> io::Result<usize> {
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: with MSG_TRUNC TCP drops the bytes and never writes to the buffer (tcp(7)), so there need not be one.
+    let n = unsafe { libc::recv(fd, std::ptr::null_mut(), len, flags) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
 /// A copy of a descriptor that this process was started with, closed in the programs that it starts. The inherited one
 /// stays open: a listening socket that a service manager holds is never closed by us.
 ///
@@ -108,6 +120,30 @@ mod tests {
         let mut got = [0; 4];
         b.read_exact(&mut got).expect("what was sent");
         assert_eq!(&got, b"3456");
+    }
+
+    #[test]
+    fn discarded_bytes_are_gone_and_no_others() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut a = std::net::TcpStream::connect(address).expect("connected");
+        let (mut b, _) = listener.accept().expect("accepted");
+        assert_eq!(
+            discard(b.as_raw_fd(), 9).expect_err("nothing there").kind(),
+            io::ErrorKind::WouldBlock
+        );
+        a.write_all(b"0123456789").expect("sent");
+        // Waits until they are there, and leaves them.
+        b.set_nonblocking(false).expect("blocking");
+        let mut all = [0; 10];
+        while b.peek(&mut all).expect("peeked") < all.len() {}
+        assert_eq!(discard(b.as_raw_fd(), 7).expect("dropped"), 7);
+        let mut rest = [0; 3];
+        b.read_exact(&mut rest).expect("the rest");
+        assert_eq!(&rest, b"789");
+        drop(a);
+        while b.peek(&mut rest).expect("peeked") > 0 {}
+        assert_eq!(discard(b.as_raw_fd(), 7).expect("the end"), 0);
     }
 
     #[test]

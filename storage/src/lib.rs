@@ -4,7 +4,12 @@
 
 #[allow(unsafe_code)]
 pub mod arena;
+pub mod block_io;
 pub mod buf;
+pub mod catalogue;
+mod catalogue_lines;
+mod contents;
+mod disk;
 pub mod driver;
 pub mod driver_any;
 #[cfg(test)]
@@ -13,13 +18,17 @@ mod driver_tests;
 pub mod epoll;
 pub mod evict;
 pub mod flight;
+mod hot;
+mod index;
 pub mod limits;
 #[allow(unsafe_code)]
 pub mod ram_tier;
 pub mod record;
 #[allow(unsafe_code)]
 pub mod ring;
+mod slab;
 pub mod store;
+mod writer;
 
 pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};
 pub use ram_tier::{FrameWriter, RamFrame, RamTier};
