@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod cpu;
+pub mod figures;
 pub mod latency;
 pub mod line;
 pub mod load;
+pub mod office;
 pub mod place;
 pub mod servers;
 pub mod side_by_side;

@@ -28,6 +28,7 @@ pub mod record;
 pub mod ring;
 mod slab;
 pub mod store;
+pub mod transfer;
 mod writer;
 
 pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};

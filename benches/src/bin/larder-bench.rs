@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
+use larder_benches::figures;
 use larder_benches::place;
 use larder_benches::servers::Kind;
 use larder_benches::side_by_side::{Comparison, table};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Measures larder, alone and side by side with nginx.
@@ -20,6 +22,52 @@ struct Args {
 enum Command {
     /// Warm ranges from nginx and larder in turns: speed, latency, CPU seconds per GB.
     SideBySide(SideBySide),
+    /// Origin bytes of many clients that fetch the same cold file at once, by one host name and by four.
+    Once {
+        /// Clients.
+        #[arg(long, default_value_t = 50)]
+        clients: u64,
+    },
+    /// One cold client through larder against the same client straight to the origin, on shaped lines.
+    ColdClient {
+        /// Rounds on each line.
+        #[arg(long, default_value_t = 3)]
+        rounds: u64,
+        /// Only the line of 1 Gbit/s between two namespaces.
+        #[arg(long, conflicts_with = "long_lines_only")]
+        gigabit_only: bool,
+        /// Only the long lines through a forwarder.
+        #[arg(long)]
+        long_lines_only: bool,
+    },
+    /// Many clients on a line of 10 Mbit/s.
+    ThinLine {
+        /// Clients.
+        #[arg(long, default_value_t = 200)]
+        clients: u64,
+        /// Bytes of the file that they fetch.
+        #[arg(long, default_value_t = 100 << 20)]
+        bytes: u64,
+    },
+    /// How long a start after kill -9 takes on a store of many pieces, and what a piece costs in memory.
+    Restart {
+        /// The store.
+        #[arg(long)]
+        store: PathBuf,
+        /// How many pieces are in it.
+        #[arg(long, default_value_t = 1_000_000)]
+        pieces: u64,
+        /// Starts.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// The far end of the line of 1 Gbit/s.
+    #[command(hide = true)]
+    Origin {
+        /// Rounds that it has files for.
+        #[arg(long)]
+        rounds: u64,
+    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -46,9 +94,28 @@ struct SideBySide {
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    let mut out = std::io::stdout();
+    if let Command::Origin { rounds } = args.command {
+        // In the namespace that its line leads to.
+        figures::shaped::serve_far(&mut out, rounds)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let inside = place::enter()?;
     let good = match args.command {
         Command::SideBySide(args) => side_by_side(&args, inside)?,
+        Command::Once { clients } => figures::once::run(&mut out, clients)?,
+        Command::ColdClient {
+            rounds,
+            gigabit_only,
+            long_lines_only,
+        } => figures::shaped::run_all(&mut out, rounds, !long_lines_only, !gigabit_only)?,
+        Command::ThinLine { clients, bytes } => figures::thin_line::run(&mut out, clients, bytes)?,
+        Command::Restart {
+            store,
+            pieces,
+            rounds,
+        } => figures::restart::run(&mut out, &store, pieces, rounds)?,
+        Command::Origin { .. } => unreachable!("it has been served"),
     };
     Ok(if good {
         ExitCode::SUCCESS

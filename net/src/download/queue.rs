@@ -9,7 +9,7 @@ use larder_proto::time::Time;
 use larder_storage::flight::{Flight, FlightError};
 use larder_storage::record::Content;
 use larder_storage::store::Store;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Queue {
     pub(super) scheduler: Scheduler,
     owned: HashMap<PieceId, Owned>,
     sources: HashMap<ContentNo, Source>,
+    /// Past their deadlines, and kept only while somebody watches.
+    extended: BTreeSet<PieceId>,
     closed: bool,
 }
 
@@ -44,6 +46,7 @@ impl Queue {
             scheduler: Scheduler::new(limits),
             owned: HashMap::new(),
             sources: HashMap::new(),
+            extended: BTreeSet::new(),
             closed: false,
         }
     }
@@ -145,11 +148,16 @@ impl Queue {
 
     /// Sees to what was not asked for before its deadline (see [`larder_proto::fetch`] for why it is so).
     pub(super) fn sort_out_overdue(&mut self, now: Time) -> GivenUp {
-        let mut given_up = GivenUp::new();
         for id in self.scheduler.overdue(now) {
+            self.scheduler.extend(id, now + EXTENSION);
+            self.extended.insert(id);
+        }
+        // Those who wait give up at their deadlines on their own, so each look may find another one unwatched.
+        let mut given_up = GivenUp::new();
+        for id in std::mem::take(&mut self.extended) {
             if self.is_watched(id) {
-                self.scheduler.extend(id, now + EXTENSION);
-            } else {
+                self.extended.insert(id);
+            } else if self.scheduler.waits(id) {
                 self.scheduler.drop_want(id);
                 given_up.extend(self.leave(id).map(|owned| (owned, FlightError::Overloaded)));
             }
