@@ -276,7 +276,8 @@ impl Shard {
         }
     }
 
-    /// A connection was accepted here: it goes to the least loaded shard, unless that is hardly less loaded.
+    /// A connection was accepted here: it goes to the least loaded shard, which costs less than one that is served by a
+    /// busy core for as long as it lives.
     fn accepted(&mut self, fd: OwnedFd) {
         self.common.parts.figures.accepted.increment(1);
         self.common.parts.figures.connections.increment(1.0);
@@ -287,7 +288,7 @@ impl Shard {
             .min_by_key(|(_, mailbox)| load(mailbox));
         if let Some((number, mailbox)) = least
             && number != self.number
-            && load(mailbox) + 1 < load(&self.mailbox)
+            && load(mailbox) < load(&self.mailbox)
         {
             mailbox.connections.fetch_add(1, Ordering::Relaxed);
             mailbox.tell(Note::Socket(fd));

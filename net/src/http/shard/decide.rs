@@ -224,13 +224,18 @@ impl Shard {
                     }
                 }
             }
-            match store.claim(id, body.content.piece_len(piece)) {
+            let claim = store.claim(id, body.content.piece_len(piece));
+            missing |= !matches!(claim, Claim::Stored);
+            if let Claim::Owner(flight) = &claim {
+                self.claims.push(Arc::clone(flight));
+            }
+            match claim {
                 Claim::Stored => stored = true,
-                Claim::Waiter(_) => missing = true,
-                Claim::Owner(flight) => {
-                    self.claims.push(flight);
-                    missing = true;
+                Claim::Waiter(flight) | Claim::Owner(flight) if piece == first => {
+                    // Held from now on, so that its end, how soon it may come, is heard of.
+                    body.source = Source::Flight(flight);
                 }
+                Claim::Waiter(_) | Claim::Owner(_) => {}
             }
         }
         match (stored, missing) {

@@ -91,7 +91,7 @@ impl Rig {
             arena_bytes: 4 << 20,
         };
         let parts = PlaneParts {
-            store: store.clone(),
+            store,
             settings: Arc::clone(&settings),
             answer: Arc::clone(&origin) as _,
             take_over: Arc::new(Giver(Mutex::new(give))),

@@ -59,6 +59,8 @@ pub(super) struct Origin {
     changed: Condvar,
     work: Mutex<Option<Sender<FetchAsk>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held while a question is answered, so that two at once do not make two versions.
+    answering: Mutex<()>,
 }
 
 /// The bytes of every object: each depends on its offset, also beyond 4 GiB.
@@ -92,6 +94,7 @@ impl Origin {
             changed: Condvar::new(),
             work: Mutex::new(Some(work)),
             thread: Mutex::new(None),
+            answering: Mutex::new(()),
         });
         let filling = Arc::clone(&origin);
         let thread = std::thread::spawn(move || filling.fill_all(&todo));
@@ -188,6 +191,7 @@ impl Origin {
     }
 
     fn resolve(&self, ask: ResolveAsk) {
+        let _one = self.answering.lock().expect("unpoisoned");
         let path = ask.route.target.clone();
         let object = self.with(|state| {
             state.resolves.push(path.clone());
