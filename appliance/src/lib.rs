@@ -1,2 +1,22 @@
-//! appliance
+//! The appliance: command line, configuration, wiring, administration, telemetry. The rule: what the other crates
+//! decide is only put together here.
 #![forbid(unsafe_code)]
+
+mod admin;
+pub mod appliance;
+mod background;
+mod budget;
+pub mod cli;
+pub mod config;
+pub mod demo;
+mod listen;
+mod machine;
+mod reload;
+mod service;
+mod state;
+mod systemd;
+pub mod telemetry;
+
+pub use appliance::{Appliance, StartError};
+pub use config::Checked;
+pub use telemetry::Telemetry;

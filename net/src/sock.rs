@@ -1,9 +1,9 @@
-//! The system calls with which a shard thread writes to its sockets, and finds its core. The rule: every call here
-//! returns at once, and what it could not do now is `WouldBlock`.
+//! The system calls with which a shard thread writes to its sockets and finds its core, and those about descriptors
+//! that a start needs. The rule: every call here returns at once, and what it could not do now is `WouldBlock`.
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Sends from memory without blocking, and without SIGPIPE. `more` says that bytes of the same answer follow, so that
 /// the head leaves in one segment with the body's first bytes.
@@ -56,6 +56,54 @@ pub fn pin_to_core(nth: usize) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Takes at most `len` bytes that were received off a TCP socket without copying them anywhere, for a reader that only
+/// measures. 0 is the end of the stream.
+///
+/// # Errors
+/// `WouldBlock` where nothing is there; else what recv(2) reports.
+pub fn discard(fd: RawFd, len: usize) -> io::Result<usize> {
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: with MSG_TRUNC TCP drops the bytes and never writes to the buffer (tcp(7)), so there need not be one.
+    let n = unsafe { libc::recv(fd, std::ptr::null_mut(), len, flags) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// A copy of a descriptor that this process was started with, closed in the programs that it starts. The inherited one
+/// stays open: a listening socket that a service manager holds is never closed by us.
+///
+/// # Errors
+/// `EBADF` where there is no such descriptor; else what fcntl(2) reports.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC touches no memory; a bad descriptor gives EBADF.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Raises the number of files and sockets that this process may have open to the most it may ask for; says how many.
+///
+/// # Errors
+/// What getrlimit(2) or setrlimit(2) report.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` lives on this frame for the whole call, which writes to it.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` lives on this frame for the whole call, which only reads it.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
 }
 
 #[cfg(test)]
@@ -112,5 +160,49 @@ mod tests {
         let pinned = std::thread::spawn(move || pin_to_core(7).map(|()| cores()));
         assert_eq!(pinned.join().expect("it ran").expect("pinned"), 1);
         assert_eq!(cores(), before);
+    }
+
+    #[test]
+    fn discarded_bytes_are_gone_and_no_others() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut a = std::net::TcpStream::connect(address).expect("connected");
+        let (mut b, _) = listener.accept().expect("accepted");
+        assert_eq!(
+            discard(b.as_raw_fd(), 9).expect_err("nothing there").kind(),
+            io::ErrorKind::WouldBlock
+        );
+        a.write_all(b"0123456789").expect("sent");
+        // Waits until they are there, and leaves them.
+        b.set_nonblocking(false).expect("blocking");
+        let mut all = [0; 10];
+        while b.peek(&mut all).expect("peeked") < all.len() {}
+        assert_eq!(discard(b.as_raw_fd(), 7).expect("dropped"), 7);
+        let mut rest = [0; 3];
+        b.read_exact(&mut rest).expect("the rest");
+        assert_eq!(&rest, b"789");
+        drop(a);
+        while b.peek(&mut rest).expect("peeked") > 0 {}
+        assert_eq!(discard(b.as_raw_fd(), 7).expect("the end"), 0);
+    }
+
+    #[test]
+    fn an_inherited_socket_is_copied_and_a_missing_one_refused() {
+        let (a, mut b) = UnixStream::pair().expect("a socket pair");
+        let mut copy = UnixStream::from(inherited(a.as_raw_fd()).expect("copied"));
+        drop(a);
+        copy.write_all(b"x").expect("the copy is open");
+        let mut got = [0];
+        b.read_exact(&mut got).expect("what was sent");
+        assert_eq!(
+            inherited(-1).expect_err("no descriptor").raw_os_error(),
+            Some(libc::EBADF)
+        );
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_the_hard_one() {
+        let raised = raise_open_files().expect("raised");
+        assert_eq!(raise_open_files().expect("raised again"), raised);
     }
 }

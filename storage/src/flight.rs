@@ -167,6 +167,12 @@ impl Flight {
         shared.seen()
     }
 
+    /// Whether anybody waits to be told of progress right now.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.shared.lock().watchers.is_empty()
+    }
+
     /// Takes back the watches of a token whose connection is gone.
     pub fn unwatch(&self, token: Token) {
         self.shared

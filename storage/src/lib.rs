@@ -4,21 +4,32 @@
 
 #[allow(unsafe_code)]
 pub mod arena;
+pub mod block_io;
 pub mod buf;
+pub mod catalogue;
+mod catalogue_lines;
+mod contents;
+mod disk;
 pub mod driver;
 pub mod driver_any;
 #[cfg(test)]
 mod driver_tests;
 #[allow(unsafe_code)]
 pub mod epoll;
+pub mod evict;
 pub mod flight;
+mod hot;
+mod index;
 pub mod limits;
 #[allow(unsafe_code)]
 pub mod ram_tier;
 pub mod record;
 #[allow(unsafe_code)]
 pub mod ring;
+mod slab;
 pub mod store;
+pub mod transfer;
+mod writer;
 
 pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};
 pub use ram_tier::{FrameWriter, RamFrame, RamTier};

@@ -1,33 +1,51 @@
 //! The facade of the store: what shard threads and control threads call. The rule: what a shard thread calls never
 //! waits for a disk.
 
+mod counters;
+mod opening;
+mod reading;
+#[cfg(test)]
+mod tests;
 pub mod types;
 
 pub use crate::limits::SizeLimit;
+pub(crate) use counters::Counters;
 pub use types::*;
 
+use crate::catalogue_lines::Catalogue;
+use crate::contents::{Contents, Renamed};
+use crate::disk::Common;
 use crate::flight::{Flight, FlightError, FlightState};
-use crate::ram_tier::{FrameWriter, RamFrame, RamTier};
+use crate::hot::HotOrder;
+use crate::index::Hot;
+use crate::ram_tier::{FrameWriter, RamTier};
 use crate::record::{Content, Record, Renewal};
-use larder_content::{ContentNo, PieceId, Span, UrlKey};
-use parking_lot::Mutex;
-use std::collections::HashMap;
+use crate::writer::Order;
+use counters::read;
+use crossbeam::channel::bounded;
+use larder_content::{ContentNo, PieceId, UrlKey};
+use opening::DiskHandle;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashSet;
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-#[derive(Debug, Default)]
-struct Maps {
-    flights: HashMap<PieceId, Arc<Flight>>,
-    frames: HashMap<PieceId, Arc<RamFrame>>,
-    contents: HashMap<UrlKey, Arc<Content>>,
-}
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 
 #[derive(Debug)]
 struct Inner {
     ram: RamTier,
-    maps: Mutex<Maps>,
+    common: Common,
+    contents: Contents,
+    catalogue: Catalogue,
+    hot: Arc<HotOrder>,
+    disks: Vec<DiskHandle>,
+    /// Contents that are gone: what still arrives for them is not stored.
+    retired: RwLock<HashSet<ContentNo>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held as long as the store lives.
+    _locks: Vec<File>,
 }
 
 /// The store. Clones share it.
@@ -42,14 +60,8 @@ impl Store {
     /// # Errors
     /// Where a directory, the catalogue or the memory cannot be had; damage is no error.
     pub fn open(options: StoreOptions) -> Result<Self, OpenError> {
-        let bytes = options.memory_bytes_max;
-        let ram = RamTier::new(bytes).map_err(|source| OpenError::Memory { bytes, source })?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                ram,
-                maps: Mutex::default(),
-            }),
-        })
+        let places = opening::places_of(&options)?;
+        Self::open_on(&options, places)
     }
 
     /// The memory tier, for its descriptor.
@@ -58,67 +70,18 @@ impl Store {
         &self.inner.ram
     }
 
-    /// Where a piece is. Counts as a touch.
-    #[must_use]
-    pub fn find(&self, id: PieceId) -> Found {
-        let maps = self.inner.maps.lock();
-        if let Some(frame) = maps.frames.get(&id) {
-            return Found::Ram(Arc::clone(frame));
-        }
-        maps.flights
-            .get(&id)
-            .map_or(Found::Absent, |flight| Found::Flight(Arc::clone(flight)))
-    }
-
-    /// The descriptor of the slab file a piece lies in, opened for reading at offsets and lengths that are multiples
-    /// of 4096. It stays valid as long as it is held, whatever happens to the slab. None: the piece has moved.
-    #[must_use]
-    pub fn slab_fd(&self, _piece: &DiskPiece) -> Option<Arc<OwnedFd>> {
-        None
-    }
-
-    /// Checks bytes that were read: `data` is the piece's from block `first_block` (of 64 KiB) on, whole blocks or
-    /// up to the piece's end. Never waits for a disk.
-    #[must_use]
-    pub fn verify(&self, _piece: &DiskPiece, _first_block: u32, _data: &[u8]) -> Verified {
-        Verified::Moved
-    }
-
-    /// A read failed: the piece is dropped and the error counted.
-    pub fn read_failed(&self, _piece: &DiskPiece, _error: &io::Error) {}
-
-    /// Memory for a hot piece that is about to be read whole, or None where there is no room or no need.
-    #[must_use]
-    pub fn admit(&self, _piece: &DiskPiece) -> Option<FrameWriter> {
-        None
-    }
-
-    /// The whole piece was read into the frame and verified: from now on it is served from memory.
-    pub fn admitted(&self, _piece: &DiskPiece, _writer: FrameWriter) {}
-
-    /// Reads and verifies bytes `within` a piece, from memory or disk. May wait for a disk: not for shard threads.
-    /// None where the piece is absent, in flight, or turns out damaged.
-    #[must_use]
-    pub fn read_blocking(&self, id: PieceId, within: Span) -> Option<Vec<u8>> {
-        let maps = self.inner.maps.lock();
-        let bytes = maps.frames.get(&id)?.bytes();
-        bytes
-            .get(usize::try_from(within.start).ok()?..usize::try_from(within.end).ok()?)
-            .map(<[u8]>::to_vec)
-    }
-
     /// Makes the caller the one who fetches a piece, or shows it who does.
     #[must_use]
     pub fn claim(&self, id: PieceId, len: u32) -> Claim {
-        let mut maps = self.inner.maps.lock();
-        if maps.frames.contains_key(&id) {
+        let mut shard = self.inner.common.index.shard(id);
+        if shard.hot.contains_key(&id) || self.on_disk(&mut shard, id, false).is_some() {
             return Claim::Stored;
         }
-        if let Some(flight) = maps.flights.get(&id) {
+        if let Some(flight) = shard.flights.get(&id) {
             return Claim::Waiter(Arc::clone(flight));
         }
         let flight = Arc::new(Flight::new(id, len));
-        maps.flights.insert(id, Arc::clone(&flight));
+        shard.flights.insert(id, Arc::clone(&flight));
         Claim::Owner(flight)
     }
 
@@ -126,29 +89,79 @@ impl Store {
     /// where everything is in use: wait and ask again.
     #[must_use]
     pub fn frame(&self, len: u32) -> Option<FrameWriter> {
-        self.inner.ram.frame(len)
+        let inner = &self.inner;
+        inner.hot.frame(&inner.common.index, &inner.ram, len)
     }
 
     /// Stores a flight that is whole. It is served from its frame until it is on disk; where it cannot be stored it
     /// is forgotten, and counted.
     pub fn keep(&self, flight: &Arc<Flight>) {
-        let mut maps = self.inner.maps.lock();
-        maps.flights.remove(&flight.id());
-        if let (FlightState::Whole, Some(frame)) = (flight.state(), flight.frame()) {
-            maps.frames.insert(flight.id(), frame);
+        let id = flight.id();
+        let common = &self.inner.common;
+        let whole = flight.state() == FlightState::Whole;
+        let frame = flight.frame().filter(|_| whole);
+        let retired = self.inner.retired.read().contains(&id.content);
+        {
+            let mut shard = common.index.shard(id);
+            if shard
+                .flights
+                .get(&id)
+                .is_some_and(|held| Arc::ptr_eq(held, flight))
+            {
+                shard.flights.remove(&id);
+            }
+            let (Some(frame), false) = (&frame, retired) else {
+                return;
+            };
+            // Kept twice, or already there: what is there is as good.
+            if shard.hot.contains_key(&id) || shard.location(id).is_some() {
+                return;
+            }
+            let hot = Hot {
+                frame: Arc::clone(frame),
+                touched: false,
+                waits: true,
+            };
+            shard.hot.insert(id, hot);
         }
+        let sent = frame.is_some_and(|frame| {
+            self.disk_for(id.content)
+                .is_some_and(|disk| disk.orders.send(Order::Keep(id, frame)).is_ok())
+        });
+        if !sent {
+            common.counters.not_kept.fetch_add(1, Ordering::Relaxed);
+            common.index.shard(id).hot.remove(&id);
+        }
+    }
+
+    /// The disk that a content's pieces go to: always the same one, so that an object lies in runs.
+    fn disk_for(&self, content: ContentNo) -> Option<&DiskHandle> {
+        let online = |disk: &&DiskHandle| !disk.view.offline.load(Ordering::Relaxed);
+        let count = self.inner.disks.iter().filter(online).count() as u64;
+        let at = content.get().checked_rem(count)?;
+        let mut disks = self.inner.disks.iter().filter(online);
+        disks.nth(usize::try_from(at).ok()?)
     }
 
     /// Gives a flight up: it fails, and the next claim of the piece makes a new one.
     pub fn abandon(&self, flight: &Arc<Flight>, error: FlightError) {
-        self.inner.maps.lock().flights.remove(&flight.id());
+        let id = flight.id();
+        let mut shard = self.inner.common.index.shard(id);
+        if shard
+            .flights
+            .get(&id)
+            .is_some_and(|held| Arc::ptr_eq(held, flight))
+        {
+            shard.flights.remove(&id);
+        }
+        drop(shard);
         flight.fail(error);
     }
 
     /// The content a URL key names, if it is in memory. For any thread.
     #[must_use]
     pub fn content(&self, key: &UrlKey) -> Option<Arc<Content>> {
-        self.inner.maps.lock().contents.get(key).cloned()
+        self.inner.contents.get(key)
     }
 
     /// The content a URL key names; may read the catalogue. For control threads.
@@ -160,108 +173,225 @@ impl Store {
     /// Begins a new version of what the key names. The old one, if no other key names it, loses its pieces.
     pub fn create(&self, key: UrlKey, record: Record) -> Arc<Content> {
         let no = ContentNo::new(RandomState::new().hash_one(key.0));
-        let content = Arc::new(Content::new(no, key, record, vec![key]));
-        let old = self
-            .inner
-            .maps
-            .lock()
-            .contents
-            .insert(key, Arc::clone(&content));
-        if let Some(old) = old {
-            old.remove_name(&key);
+        if record.pinned {
+            self.inner.common.pins.write().insert(no);
         }
+        let content = Arc::new(Content::new(no, key, record, vec![key]));
+        self.name(key, &content);
         content
     }
 
     /// The origin has confirmed a version: its dates are renewed.
     pub fn refresh(&self, content: &Arc<Content>, renewal: Renewal) {
         content.renew(renewal);
+        self.write_down(content);
     }
 
     /// Lets one more key name a content.
     pub fn alias(&self, key: UrlKey, content: &Arc<Content>) {
-        content.add_name(key);
-        self.inner
-            .maps
-            .lock()
-            .contents
-            .insert(key, Arc::clone(content));
+        self.name(key, content);
+    }
+
+    fn name(&self, key: UrlKey, content: &Arc<Content>) {
+        let renamed = self.inner.contents.name(key, content);
+        // The new one first: a crash between the two leaves both, and an unused one is only room.
+        self.write_down(content);
+        match renamed {
+            Renamed::Nothing => {}
+            Renamed::Lives(before) => self.write_down(&before),
+            Renamed::Gone(before) => {
+                self.retire(&[before], false);
+            }
+        }
+    }
+
+    /// The catalogue gets the record as it stands, unless the content is gone.
+    fn write_down(&self, content: &Arc<Content>) {
+        if self.inner.contents.by_no(content.no).is_some() {
+            let names = content.names();
+            self.inner
+                .catalogue
+                .put(content.no, &content.snapshot(), &names);
+        }
+    }
+
+    /// Contents are gone: so are their pieces. Returns their bytes on disk, if it is to wait until they are gone
+    /// there, too.
+    fn retire(&self, contents: &[Arc<Content>], wait: bool) -> u64 {
+        let inner = &self.inner;
+        {
+            let mut retired = inner.retired.write();
+            let mut pins = inner.common.pins.write();
+            for content in contents {
+                retired.insert(content.no);
+                pins.remove(&content.no);
+            }
+        }
+        for content in contents {
+            inner.catalogue.remove(content.no);
+        }
+        let gone: HashSet<ContentNo> = contents.iter().map(|content| content.no).collect();
+        for mut shard in inner.common.index.shards() {
+            shard.hot.retain(|id, _| !gone.contains(&id.content));
+        }
+        let mut replies = Vec::new();
+        for disk in &inner.disks {
+            let numbers = contents.iter().map(|c| (c.no, c.pieces())).collect();
+            let (reply, answer) = bounded(1);
+            let sent = disk
+                .orders
+                .send(Order::Purge(numbers, wait.then_some(reply)));
+            if wait && sent.is_ok() {
+                replies.push(answer);
+            }
+        }
+        if wait {
+            inner.catalogue.flush();
+        }
+        let bytes = replies.into_iter().filter_map(|answer| answer.recv().ok());
+        bytes.sum()
+    }
+
+    fn matching(&self, filter: &Filter) -> Vec<Arc<Content>> {
+        if let Filter::Content(no) = filter {
+            return self.inner.contents.by_no(*no).into_iter().collect();
+        }
+        let mut all = self.inner.contents.all();
+        all.retain(|content| filter.matches(content.no, content.record()));
+        all
     }
 
     /// The objects that the filter names. Reads the catalogue.
     #[must_use]
     pub fn list(&self, filter: &Filter) -> Vec<Listed> {
-        let maps = self.inner.maps.lock();
-        let meant = maps
-            .contents
-            .values()
-            .filter(|content| filter.matches(content.no, content.record()));
-        meant
-            .map(|content| Listed {
-                no: content.no,
-                key: content.key,
-                record: content.snapshot(),
-                bytes_stored: 0,
-                pieces_stored: 0,
-                pieces: content.pieces(),
-            })
+        let contents = self.matching(filter);
+        contents
+            .iter()
+            .map(|content| self.listed(content))
             .collect()
+    }
+
+    fn listed(&self, content: &Arc<Content>) -> Listed {
+        let (mut bytes_stored, mut pieces_stored) = (0, 0);
+        let mut count = |piece| {
+            bytes_stored += u64::from(content.piece_len(piece));
+            pieces_stored += 1;
+        };
+        let index = &self.inner.common.index;
+        let held = self.pieces_on_disk();
+        if u64::from(content.pieces()) > held {
+            // An origin may claim any length: the shorter way round.
+            for shard in index.shards() {
+                let own = shard.on_disk().filter(|(id, _)| id.content == content.no);
+                own.for_each(|(id, _)| count(id.piece));
+            }
+        } else {
+            for piece in 0..content.pieces() {
+                let id = PieceId {
+                    content: content.no,
+                    piece,
+                };
+                if index.shard(id).location(id).is_some() {
+                    count(piece);
+                }
+            }
+        }
+        Listed {
+            no: content.no,
+            key: content.key,
+            record: content.snapshot(),
+            bytes_stored,
+            pieces_stored,
+            pieces: content.pieces(),
+        }
+    }
+
+    fn pieces_on_disk(&self) -> u64 {
+        let disks = self.inner.disks.iter();
+        disks.map(|disk| read(&disk.view.pieces)).sum()
     }
 
     /// One object, by its key.
     #[must_use]
     pub fn stat(&self, key: &UrlKey) -> Option<Listed> {
-        let no = self.load(key)?.no;
-        self.list(&Filter::Content(no)).pop()
+        Some(self.listed(&self.load(key)?))
     }
 
-    /// Forgets the objects that the filter names, and their pieces.
+    /// Forgets the objects that the filter names, and their pieces. From memory at once, and from the disk by the
+    /// time it returns.
     pub fn purge(&self, filter: &Filter) -> Purged {
-        let mut maps = self.inner.maps.lock();
-        let before = maps.contents.len();
-        maps.contents
-            .retain(|_, content| !filter.matches(content.no, content.record()));
+        let mut contents = self.matching(filter);
+        contents.retain(|content| self.inner.contents.remove(content));
+        if contents.is_empty() {
+            return Purged::default();
+        }
         Purged {
-            objects: (before - maps.contents.len()) as u64,
-            bytes: 0,
+            objects: contents.len() as u64,
+            bytes: self.retire(&contents, true),
         }
     }
 
     /// Spares objects from eviction, or no longer; returns how many.
     pub fn pin(&self, filter: &Filter, pinned: bool) -> u64 {
-        let maps = self.inner.maps.lock();
-        let meant = maps
-            .contents
-            .values()
-            .filter(|content| filter.matches(content.no, content.record()));
-        meant.map(|content| content.set_pinned(pinned)).count() as u64
+        let contents = self.matching(filter);
+        for content in &contents {
+            content.set_pinned(pinned);
+            let mut pins = self.inner.common.pins.write();
+            if pinned {
+                pins.insert(content.no);
+            } else {
+                pins.remove(&content.no);
+            }
+            drop(pins);
+            self.write_down(content);
+        }
+        contents.len() as u64
     }
 
     /// The store in numbers.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        Figures {
-            ram_bytes: self.inner.ram.used_bytes(),
-            ram_capacity_bytes: self.inner.ram.capacity_bytes(),
+        let inner = &self.inner;
+        let counters = &inner.common.counters;
+        let mut figures = Figures {
+            objects: inner.contents.len() as u64,
+            ram_bytes: inner.ram.used_bytes(),
+            ram_capacity_bytes: inner.ram.capacity_bytes(),
+            corrupt_total: read(&counters.corrupt),
+            evictions_total: read(&counters.evictions),
+            io_errors_total: read(&counters.io_errors),
+            not_kept_total: read(&counters.not_kept),
             ..Figures::default()
+        };
+        for shard in inner.common.index.shards() {
+            figures.ram_pieces += shard.hot.len() as u64;
         }
+        for disk in &inner.disks {
+            let view = &disk.view;
+            figures.bytes += read(&view.slab_bytes);
+            figures.piece_bytes += read(&view.piece_bytes);
+            figures.pieces += read(&view.pieces);
+            figures.capacity_bytes += read(&view.cap_bytes);
+            figures
+                .degraded
+                .extend(view.degraded.lock().iter().cloned());
+        }
+        figures
     }
 
     /// Writes out what is waiting, and returns when it is on disk.
-    pub fn flush(&self) {}
-
-    /// Flushes and stops the store's threads. Flights under way fail; later calls find nothing new stored.
-    pub fn close(&self) {
-        let flights: Vec<_> = self
-            .inner
-            .maps
-            .lock()
-            .flights
-            .drain()
-            .map(|(_, flight)| flight)
-            .collect();
-        for flight in flights {
-            flight.fail(FlightError::Closing);
+    pub fn flush(&self) {
+        let mut answers = Vec::new();
+        for disk in &self.inner.disks {
+            let (reply, answer) = bounded(1);
+            if disk.orders.send(Order::Flush(reply)).is_ok() {
+                answers.push(answer);
+            }
+        }
+        self.inner.catalogue.flush();
+        for answer in answers {
+            // A thread that ends has flushed.
+            let _ = answer.recv();
         }
     }
 }

@@ -1,17 +1,54 @@
 //! The sources of one object, together: what a URL is, and how its missing pieces come in. The rule: every ask is
 //! answered and every flight ends, whole or failed, whatever becomes of the task that works on it.
+//!
+//! `resolve` finds out what a URL is, for all who ask at once; `lead` puts the question to the origin. `queue` holds
+//! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes.
 
+mod fill;
+mod job;
+mod lead;
+mod owned;
+mod queue;
+mod reading;
+mod resolve;
 mod through;
 
 pub use through::ThroughBody;
 
-use crate::ask::{Answer, Ask};
+use crate::ask::{Answer, Ask, FetchAsk};
 use crate::clock::Clock;
+use crate::metrics::Figures;
 use crate::origin::OriginClient;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
-use larder_storage::store::Store;
-use std::sync::Arc;
+use job::Task;
+use larder_proto::fetch::{Failure, Limits};
+use larder_proto::http::route::OwnedRoute;
+use larder_proto::time::Time;
+use larder_storage::flight::FlightError;
+use larder_storage::record::Content;
+use larder_storage::store::{Filter, Store};
+use parking_lot::Mutex;
+use queue::{GivenUp, Queue, want};
+use resolve::Resolving;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+/// How much later each further piece of one ask is due than the one before it. Its client takes them one by one, and
+/// leaves if it gets under 4000 B/s over 20 s (facts: clients 1.6): a piece in half that time will do, and meanwhile
+/// the first pieces of other clients come in on a thin link.
+const NEXT_PIECE_AFTER: Duration = Duration::from_secs(10);
+
+/// By so much a client that is being served comes before those that are not yet: turning one of these away costs less
+/// than breaking off an answer.
+const SERVED_BEFORE: Duration = Duration::from_secs(7);
+
+/// When the `nth` piece of an ask is due, the first of which is due at `deadline`.
+fn due(deadline: Time, nth: u32) -> Time {
+    deadline + (NEXT_PIECE_AFTER * nth).saturating_sub(SERVED_BEFORE)
+}
 
 /// The download side; clones share it.
 #[derive(Clone)]
@@ -22,6 +59,11 @@ struct Inner {
     settings: Arc<ArcSwap<Settings>>,
     origin: OriginClient,
     clock: Clock,
+    runtime: Handle,
+    queue: Mutex<Queue>,
+    resolving: Resolving,
+    /// Wakes the one who starts requests.
+    work: Arc<Notify>,
 }
 
 impl Download {
@@ -36,18 +78,168 @@ impl Download {
         origin: OriginClient,
         clock: Clock,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let limits = limits(&settings.load());
+        let inner = Arc::new(Inner {
             store,
             settings,
             origin,
             clock,
-        }))
+            runtime: Handle::current(),
+            queue: Mutex::new(Queue::new(limits)),
+            resolving: Resolving::default(),
+            work: Arc::new(Notify::new()),
+        });
+        let closing = CloseOnDrop(Arc::downgrade(&inner));
+        tokio::spawn(start_requests(closing, Arc::clone(&inner.work)));
+        Self(inner)
     }
 }
 
 impl Answer for Download {
     fn ask(&self, ask: Ask) {
-        let _ = (&self.0.store, &self.0.settings, self.0.clock.now());
-        drop(ask);
+        match ask {
+            Ask::Resolve(ask) => {
+                let inner = Arc::clone(&self.0);
+                self.0.runtime.spawn(inner.resolve(ask));
+            }
+            Ask::Fetch(ask) => self.0.fetch(ask),
+        }
     }
 }
+
+impl Inner {
+    fn figures(&self) -> &Figures {
+        self.origin.figures()
+    }
+
+    /// Queues the pieces that an asker owns.
+    fn fetch(&self, ask: FetchAsk) {
+        let FetchAsk {
+            content,
+            route,
+            mut flights,
+            deadline,
+        } = ask;
+        flights.sort_by_key(|flight| flight.id());
+        let mut given_up = GivenUp::new();
+        {
+            let mut queue = self.queue.lock();
+            for (nth, flight) in (0..).zip(flights) {
+                let want = want(&flight, due(deadline, nth));
+                let refused = queue.enter(&self.store, &content, &route, flight);
+                if refused.is_empty() {
+                    queue.scheduler.want(want);
+                }
+                given_up.extend(refused);
+            }
+        }
+        abandon(given_up);
+        self.work.notify_one();
+    }
+
+    /// Starts what may be started now, and says when to look again.
+    fn start_what_may(self: &Arc<Self>) -> Option<Time> {
+        let limits = limits(&self.settings.load());
+        let now = self.clock.now();
+        let mut tasks = Vec::new();
+        let (given_up, wake) = {
+            let mut queue = self.queue.lock();
+            queue.scheduler.set_limits(limits);
+            let given_up = queue.sort_out_overdue(now);
+            while let Some(job) = queue.scheduler.next(now) {
+                if let Some(source) = queue.source(job.content) {
+                    tasks.push(Task::new(Arc::clone(self), job, Task::source(source)));
+                } else {
+                    // Without a source there is no flight, and nobody who waits.
+                    queue.failed(now, &job, Failure::Final, FlightError::Closing);
+                }
+            }
+            (given_up, queue.scheduler.next_wake())
+        };
+        abandon(given_up);
+        for task in tasks {
+            self.runtime.spawn(task.run());
+        }
+        wake
+    }
+
+    /// The origin has another version of a content by now: nobody shall find the old one any more. Where the new one
+    /// is that of another host of the family, the hosts go separate ways from here on.
+    fn superseded(&self, content: &Arc<Content>, route: &OwnedRoute) {
+        let record = content.record();
+        if route.identity.family && record.host != route.origin.to_string() {
+            tracing::warn!(url = %route.url, stored_from = %record.host, "two hosts of a family have different objects under one name; they are kept apart");
+            self.resolving.keep_apart(route.identity.key);
+        } else {
+            tracing::info!(url = %record.url, "the origin has another version; the stored one is forgotten");
+        }
+        let given_up = self.queue.lock().superseded(content.no);
+        self.store.purge(&Filter::Content(content.no));
+        abandon(given_up);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.work.notify_one();
+    }
+}
+
+/// The present bounds of the scheduler.
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        window_bytes_min: 0,
+        window_bytes_max: settings.window_bytes_max,
+        run_bytes_max: settings.run_bytes_max,
+        connections_max: u32::try_from(settings.origin_connections_max).unwrap_or(u32::MAX),
+    }
+}
+
+/// Tells those who wait. Not under the lock of the queue: they may ask again at once.
+fn abandon(given_up: GivenUp) {
+    for (owned, error) in given_up {
+        owned.abandon(error);
+    }
+}
+
+/// Starts requests as wants, pauses and deadlines come, until the download side or the runtime ends.
+async fn start_requests(closing: CloseOnDrop, work: Arc<Notify>) {
+    loop {
+        let Some(inner) = closing.0.upgrade() else {
+            return;
+        };
+        let wake = inner.start_what_may();
+        let pause = wake.map(|at| at.since(inner.clock.now()));
+        drop(inner);
+        match pause {
+            None => work.notified().await,
+            // A moment that is past was seen to; what is left of it must not make this spin.
+            Some(pause) => {
+                let pause = pause.max(Duration::from_millis(5));
+                let _ = tokio::time::timeout(pause, work.notified()).await;
+            }
+        }
+    }
+}
+
+/// Ends all flights when the one who starts requests is gone.
+struct CloseOnDrop(Weak<Inner>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            let given_up = inner.queue.lock().close();
+            abandon(given_up);
+        }
+    }
+}
+
+/// Why a request did not bring its pieces.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    failure: Failure,
+    error: FlightError,
+}
+
+#[cfg(test)]
+mod tests;

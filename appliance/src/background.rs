@@ -1,0 +1,117 @@
+//! What is done from time to time. The rule: each look is short, runs off the shard threads, and a missed one does no
+//! harm.
+
+use crate::state::State;
+use larder_storage::store::{Filter, Listed};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+/// How often histograms are moved and the shards' pulse is taken; longer than the second within which they turn.
+const TICK: Duration = Duration::from_secs(5);
+/// How often objects that are too old are looked for.
+const AGE_TICK: Duration = Duration::from_secs(60);
+
+/// Starts the background work on the present runtime; it ends with the runtime. `watchdog` is how often systemd wants
+/// to hear of us.
+pub(crate) fn spawn(state: &Arc<State>, watchdog: Option<Duration>) {
+    let tick = watchdog.map_or(TICK, |every| {
+        (every / 3).clamp(Duration::from_secs(2), TICK)
+    });
+    let of_pulse = Arc::clone(state);
+    tokio::spawn(async move {
+        let mut timer = tokio::time::interval(tick);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            of_pulse.telemetry.upkeep();
+            let all_turn = of_pulse.take_pulse();
+            if !all_turn {
+                tracing::error!("{} shard threads hang", of_pulse.pulse.stuck());
+            } else if watchdog.is_some() {
+                crate::systemd::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+        }
+    });
+    let of_age = Arc::clone(state);
+    tokio::spawn(async move {
+        let mut timer = tokio::time::interval(AGE_TICK);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            let state = Arc::clone(&of_age);
+            let swept = tokio::task::spawn_blocking(move || forget_old(&state)).await;
+            if let Err(error) = swept {
+                tracing::error!("looking for objects over DOMaxCacheAge failed: {error}");
+            }
+        }
+    });
+}
+
+/// Forgets objects that have been here for longer than `DOMaxCacheAge`; pinned ones stay.
+fn forget_old(state: &State) {
+    let age_max_s = state.config.load().age_max_s;
+    if age_max_s == 0 {
+        return;
+    }
+    let now = state.clock.unix();
+    for listed in state.store.list(&Filter::All) {
+        if is_too_old(&listed, now, age_max_s) {
+            state.store.purge(&Filter::Content(listed.no));
+        }
+    }
+}
+
+/// A clock that has gone back makes nothing older.
+fn is_too_old(listed: &Listed, now: u64, age_max_s: u64) -> bool {
+    !listed.record.pinned && now.saturating_sub(listed.record.stored_at) > age_max_s
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_content::{ContentNo, UrlKey};
+    use larder_storage::record::Record;
+
+    fn listed(stored_at: u64, pinned: bool) -> Listed {
+        let record = Record {
+            url: "http://a.example/x".to_owned(),
+            host: "a.example".to_owned(),
+            length: 1,
+            etag: None,
+            last_modified: None,
+            last_modified_unix: None,
+            content_type: None,
+            extra: Vec::new(),
+            date: stored_at,
+            fresh_until: 0,
+            age_at_receipt_s: 0,
+            stored_at,
+            immutable: false,
+            pinned,
+            must_revalidate: false,
+        };
+        Listed {
+            no: ContentNo::new(1),
+            key: UrlKey([0; 32]),
+            record,
+            bytes_stored: 1,
+            pieces_stored: 1,
+            pieces: 1,
+        }
+    }
+
+    #[test]
+    fn an_object_may_stay_for_just_its_age() {
+        assert!(!is_too_old(&listed(1000, false), 1060, 60));
+        assert!(is_too_old(&listed(1000, false), 1061, 60));
+        assert!(
+            !is_too_old(&listed(1000, true), 9999, 60),
+            "a pinned one stays"
+        );
+        assert!(
+            !is_too_old(&listed(1000, false), 5, 60),
+            "a clock that went back"
+        );
+    }
+}

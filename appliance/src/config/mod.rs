@@ -1,0 +1,50 @@
+//! The configuration: read as written (`raw`), then checked ([`check()`]). The rule: only the checked type travels, and
+//! a file with a mistake in it changes nothing.
+
+mod check;
+mod checked;
+mod policy;
+mod problem;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+pub use check::{MEMORY_BYTES_MIN, Machine, check};
+pub use checked::{Checked, Log, LogFormat};
+pub use policy::{Policy, Value};
+pub use problem::{Problem, Problems};
+
+use crate::machine;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Reads and checks the file at `path`; None gives the defaults.
+///
+/// # Errors
+/// Everything that is wrong in the file, each with its place.
+pub fn load(path: Option<&Path>) -> Result<Checked, Problems> {
+    let name = path.map_or_else(|| "defaults".into(), Path::to_string_lossy);
+    let text = match path {
+        Some(path) => {
+            fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?
+        }
+        None => String::new(),
+    };
+    let machine = Machine {
+        memory_bytes: machine::memory_bytes(),
+        store: default_store(),
+        readable: |path| fs::File::open(path).map(drop),
+    };
+    check(&text, &machine).map_err(|problems| Problems::new(&name, &text, problems))
+}
+
+/// The data directory of the user, as the XDG base directory specification has it.
+fn default_store() -> PathBuf {
+    let absolute = |name| {
+        let path = PathBuf::from(std::env::var_os(name)?);
+        path.is_absolute().then_some(path)
+    };
+    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
+    data.unwrap_or_else(|| PathBuf::from("/var/lib"))
+        .join("larder")
+}

@@ -1,0 +1,118 @@
+//! Taking a changed configuration into force. The rule: a file with a mistake changes nothing, and a key that only a
+//! restart can change is named, not taken in silence.
+
+use crate::config::{self, Checked, Problems};
+use crate::state::State;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What a reload did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Reloaded {
+    /// Sections and keys that are in force from now on.
+    pub(crate) applied: Vec<String>,
+    /// Keys that were changed and need a restart.
+    pub(crate) needs_restart: Vec<String>,
+    /// What the file asks for that has no effect yet.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads the configuration again and publishes it.
+///
+/// # Errors
+/// All that is wrong in the file; then nothing has changed.
+pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
+    let _one_at_a_time = state.reloading.lock();
+    let loaded = config::load(state.file.as_deref());
+    state.gauges.reloaded(loaded.is_ok(), state.clock.unix());
+    let new = match loaded {
+        Ok(new) => new,
+        Err(problems) => {
+            for line in problems.lines() {
+                tracing::error!("{line}");
+            }
+            tracing::error!("the configuration has mistakes; the settings stay as they were");
+            return Err(problems);
+        }
+    };
+    let old = state.config.load_full();
+    let done = Reloaded {
+        applied: changed(&live(&old), &live(&new)),
+        needs_restart: changed(&fixed(&old), &fixed(&new)),
+        warnings: new.warnings.clone(),
+    };
+    state.settings.store(Arc::new(new.settings.clone()));
+    state.config.store(Arc::new(merged(&old, new)));
+    for warning in &done.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !done.needs_restart.is_empty() {
+        let keys = done.needs_restart.join(", ");
+        tracing::warn!("changed, but in force only after a restart: {keys}");
+    }
+    let applied = done.applied.join(", ");
+    let applied = if applied.is_empty() {
+        "nothing"
+    } else {
+        &applied
+    };
+    tracing::info!("the configuration was read again; changed: {applied}");
+    Ok(done)
+}
+
+/// What is published: what can change now is new, all else is as it runs.
+fn merged(old: &Checked, new: Checked) -> Checked {
+    Checked {
+        admin_names: new.admin_names,
+        age_max_s: new.age_max_s,
+        settings: new.settings,
+        policy: new.policy,
+        warnings: new.warnings,
+        ..old.clone()
+    }
+}
+
+type Keys = Vec<(&'static str, String)>;
+
+/// What a reload can change, as text to compare.
+fn live(config: &Checked) -> Keys {
+    let mut settings = config.settings.clone();
+    let cache_status = std::mem::take(&mut settings.cache_status);
+    vec![
+        ("server.admin_names", format!("{:?}", config.admin_names)),
+        ("server.cache_status", cache_status.to_string()),
+        ("origins", format!("{settings:?}")),
+        ("policy.DOMaxCacheAge", config.age_max_s.to_string()),
+    ]
+}
+
+/// What only a restart can change.
+fn fixed(config: &Checked) -> Keys {
+    vec![
+        ("server.http", format!("{:?}", config.http)),
+        ("server.admin", config.admin.to_string()),
+        ("server.metrics", format!("{:?}", config.metrics)),
+        (
+            "server.memory_bytes_max",
+            config.memory_bytes_max.to_string(),
+        ),
+        ("server.site", config.site.clone()),
+        ("server.shards", config.shards.to_string()),
+        ("server.driver", format!("{:?}", config.driver)),
+        ("store.paths", format!("{:?}", config.store_paths)),
+        (
+            "policy.DOMaxCacheSize",
+            config.store_bytes_max.percent.to_string(),
+        ),
+        (
+            "policy.DOAbsoluteMaxCacheSize",
+            format!("{:?}", config.store_bytes_max.absolute),
+        ),
+        ("log", format!("{:?}", config.log)),
+    ]
+}
+
+fn changed(old: &Keys, new: &Keys) -> Vec<String> {
+    let differs = old.iter().zip(new).filter(|(old, new)| old.1 != new.1);
+    differs.map(|(old, _)| old.0.to_owned()).collect()
+}

@@ -1,0 +1,149 @@
+//! What a running appliance is to those who ask about it or change it: the admin API, signals, background work. The
+//! rule: everything here may be read at any moment, from any thread, also while the appliance stops.
+
+use crate::admin::Token;
+use crate::budget::Budget;
+use crate::config::Checked;
+use crate::telemetry::Telemetry;
+use crate::telemetry::gauges::{Gauges, Shards};
+use arc_swap::ArcSwap;
+use larder_net::clock::Clock;
+use larder_net::http::{Plane, ShardReport};
+use larder_net::settings::Settings;
+use larder_storage::driver::DriverKind;
+use larder_storage::store::Store;
+use parking_lot::{Mutex, RwLock};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// The parts, shared.
+pub(crate) struct State {
+    pub(crate) store: Store,
+    /// What shard threads and origins go by; published anew by a reload.
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
+    /// The configuration in force; keys that need a restart are as they were at start.
+    pub(crate) config: ArcSwap<Checked>,
+    /// Where the configuration is read from again.
+    pub(crate) file: Option<PathBuf>,
+    /// Held while a reload runs, so that two do not mix.
+    pub(crate) reloading: Mutex<()>,
+    /// None once the appliance has stopped.
+    pub(crate) plane: RwLock<Option<Plane>>,
+    pub(crate) reports: Vec<ShardReport>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) gauges: Gauges,
+    pub(crate) token: Token,
+    pub(crate) budget: Budget,
+    pub(crate) clock: Clock,
+    /// When it started, in seconds since 1970.
+    pub(crate) started_unix: u64,
+    /// Where clients are served.
+    pub(crate) http: Vec<SocketAddr>,
+    /// Names of this machine, by which the admin address may be called.
+    pub(crate) host_name: String,
+    pub(crate) pulse: Pulse,
+    pub(crate) stopping: AtomicBool,
+}
+
+/// Whether clients should be sent here, and what is not as it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    pub(crate) reasons: Vec<String>,
+}
+
+impl State {
+    /// Ready means that requests are answered. A store that is degraded does not change that, since what can not be
+    /// stored passes through; it is a reason to look, not to send clients over the WAN.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        if stopping {
+            reasons.push("larder is stopping".to_owned());
+        }
+        let stuck = self.pulse.stuck();
+        if stuck > 0 {
+            reasons.push(format!(
+                "{stuck} of {} shard threads hang",
+                self.reports.len()
+            ));
+        }
+        let ready = reasons.is_empty();
+        reasons.extend(self.store.figures().degraded);
+        Readiness { ready, reasons }
+    }
+
+    /// The shards, counted.
+    pub(crate) fn shards(&self) -> Shards {
+        let on_ring = |report: &&ShardReport| report.driver == DriverKind::Ring;
+        Shards {
+            threads: self.reports.len(),
+            on_ring: self.reports.iter().filter(on_ring).count(),
+            stuck: self.pulse.stuck(),
+        }
+    }
+
+    /// All figures, as Prometheus reads them. Asks the store, so not for shard threads.
+    pub(crate) fn metrics(&self) -> String {
+        self.gauges.update(&self.store.figures(), self.shards());
+        self.telemetry.render()
+    }
+
+    /// Open connections of clients.
+    pub(crate) fn connections(&self) -> usize {
+        self.plane.read().as_ref().map_or(0, Plane::connections)
+    }
+
+    /// Takes the pulse of the shard threads; to be called at intervals of over a second. True where none hangs.
+    pub(crate) fn take_pulse(&self) -> bool {
+        let turns = self.plane.read().as_ref().map(Plane::turns);
+        self.pulse.take(turns.unwrap_or_default()) == 0
+    }
+}
+
+/// Which shard threads turn. Every shard's number grows at least once a second.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    last: Mutex<Vec<u64>>,
+    stuck: AtomicUsize,
+}
+
+impl Pulse {
+    /// How many stood still between the last two looks.
+    pub(crate) fn stuck(&self) -> usize {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, turns: Vec<u64>) -> usize {
+        let mut last = self.last.lock();
+        let stuck = last
+            .iter()
+            .zip(&turns)
+            .filter(|(then, now)| then == now)
+            .count();
+        *last = turns;
+        self.stuck.store(stuck, Ordering::Relaxed);
+        stuck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_stands_still_is_stuck_until_it_turns() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.take(vec![5, 5]), 0, "the first look knows nothing");
+        assert_eq!(pulse.take(vec![6, 5]), 1);
+        assert_eq!(pulse.stuck(), 1);
+        assert_eq!(pulse.take(vec![7, 6]), 0);
+        assert_eq!(
+            pulse.take(Vec::new()),
+            0,
+            "a plane that is gone has no shards"
+        );
+    }
+}

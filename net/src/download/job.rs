@@ -1,0 +1,304 @@
+//! One request to an origin for pieces of one content, from its head to the last byte that is of use. The rule: bytes
+//! of two answers meet in one content only where its validator, or its name, proves that they are of one version.
+
+use super::fill::{Filler, changed};
+use super::queue::{Source, want};
+use super::reading::{head_of, request, validator_of};
+use super::{Inner, Trouble, abandon};
+use crate::origin::{OriginAnswer, OriginBody, OriginError};
+use ::http::header::{HeaderValue, IF_RANGE};
+use larder_content::span::{piece_count, piece_start};
+use larder_content::{PieceId, Span};
+use larder_proto::fetch::{Failure, Job};
+use larder_proto::http::route::OwnedRoute;
+use larder_proto::upstream::{Meaning, read_origin};
+use larder_storage::flight::{Flight, FlightError};
+use larder_storage::record::Content;
+use larder_storage::store::Claim;
+use std::sync::Arc;
+
+/// A body that is worth reading to its end, so as to keep the connection.
+const SMALL_BODY_BYTES_MAX: usize = 16 << 10;
+
+/// An object up to this long is asked for as a whole where ranges of it are answered with nonsense.
+const WHOLE_BYTES_MAX: u64 = 8 << 20;
+
+/// Of an origin that knows no ranges, all pieces of an object of up to so many are taken from one answer.
+const TAKEN_PIECES_MAX: u32 = 4096;
+
+/// One job at work. Dropped, the job has failed, and what is missing of it is tried again or given up.
+pub(super) struct Task {
+    pub(super) inner: Arc<Inner>,
+    pub(super) job: Job,
+    pub(super) content: Arc<Content>,
+    route: Arc<OwnedRoute>,
+    lies: u32,
+    trouble: Trouble,
+}
+
+/// What a task needs to know of a content.
+pub(super) type Whence = (Arc<Content>, Arc<OwnedRoute>, u32);
+
+impl Task {
+    pub(super) fn source(source: &Source) -> Whence {
+        (
+            Arc::clone(&source.content),
+            Arc::clone(&source.route),
+            source.lies,
+        )
+    }
+
+    pub(super) fn new(inner: Arc<Inner>, job: Job, whence: Whence) -> Self {
+        let (content, route, lies) = whence;
+        Self {
+            inner,
+            job,
+            content,
+            route,
+            lies,
+            // What holds if the task is dropped halfway.
+            trouble: Trouble {
+                failure: Failure::Broken,
+                error: FlightError::Origin,
+            },
+        }
+    }
+
+    /// Asks the origin and takes its answer in.
+    pub(super) async fn run(mut self) {
+        if let Err(trouble) = self.ask().await {
+            self.ended(trouble);
+        }
+    }
+
+    /// Takes an answer in that came already: its body's bytes are those from `at` on.
+    pub(super) async fn take_in(mut self, body: OriginBody, at: u64) {
+        if let Err(trouble) = self.fill(body, at).await {
+            self.ended(trouble);
+        }
+    }
+
+    /// The flight of a piece that this task's answer brings, if it is to fill it.
+    pub(super) fn flight(&self, id: PieceId) -> Option<Arc<Flight>> {
+        let mut queue = self.inner.queue.lock();
+        // Somebody may have claimed the piece since the request was sent; then its bytes come just in time.
+        queue
+            .scheduler
+            .take_over(&self.job, id)
+            .then(|| queue.flight(id))?
+    }
+
+    /// A piece is full.
+    pub(super) fn landed(&self, id: PieceId) {
+        let owned = self.inner.queue.lock().landed(id);
+        if let Some(owned) = owned {
+            owned.keep();
+        }
+        self.inner.work.notify_one();
+    }
+
+    fn ended(&mut self, trouble: Trouble) {
+        self.trouble = trouble;
+        if trouble.error == FlightError::Changed {
+            self.inner.superseded(&self.content, &self.route);
+        }
+    }
+
+    async fn ask(&mut self) -> Result<(), Trouble> {
+        let record = self.content.record();
+        let known = validator_of(record);
+        let proof = known.if_range(self.content.date()).map(str::to_owned);
+        if proof.is_none() && !record.immutable {
+            // Nothing would tell whether another answer is of the version that the stored pieces are of.
+            return Err(changed());
+        }
+        let span = self.span(proof.is_some());
+        let whole = self.lies > 0 && record.length <= WHOLE_BYTES_MAX;
+        let asked = (!whole).then_some(span);
+        let mut request = request(&self.route, asked);
+        if let (Some(proof), Some(_)) = (proof, asked)
+            && let Ok(value) = HeaderValue::try_from(proof)
+        {
+            request.headers.insert(IF_RANGE, value);
+        }
+        let answer = self.inner.origin.send(request).await;
+        let answer = answer.map_err(|error| self.unanswered(&error))?;
+        let meaning = read_origin(&head_of(&answer), asked, Some(&known));
+        match meaning {
+            Meaning::Pieces { body, .. } => {
+                if body.start < span.start || body.end > span.end {
+                    self.take_more(body, span);
+                }
+                self.fill(answer.body, body.start).await
+            }
+            Meaning::Changed { .. } => Err(changed()),
+            Meaning::Lie(why) => Err(self.lied(why)),
+            Meaning::NotModified => Err(self.lied("304 to a request without condition")),
+            Meaning::Pass if answer.status.is_success() => {
+                Err(self.lied("an encoded or endless body, of an object that came plain before"))
+            }
+            Meaning::Pass => Err(self.refused(answer).await),
+        }
+    }
+
+    /// The bytes to ask for. A piece of which some came already goes on from there only where a validator proves that
+    /// the rest is of the same version; else it comes again, and is compared.
+    fn span(&self, may_resume: bool) -> Span {
+        let Job { first, count, .. } = self.job;
+        let first_id = PieceId {
+            content: self.job.content,
+            piece: first,
+        };
+        let filled = if may_resume {
+            let flight = self.inner.queue.lock().flight(first_id);
+            flight.map_or(0, |flight| u64::from(flight.filled()))
+        } else {
+            0
+        };
+        let end = piece_start(first + count).min(self.content.length());
+        Span::new(piece_start(first) + filled, end)
+    }
+
+    fn unanswered(&self, error: &OriginError) -> Trouble {
+        tracing::debug!(url = %self.route.url, %error, "fetching pieces failed");
+        trouble_of(error)
+    }
+
+    fn lied(&self, why: &'static str) -> Trouble {
+        self.inner.figures().origin_lies.increment(1);
+        tracing::warn!(url = %self.route.url, why, "an answer of the origin can not be used");
+        let again = self.inner.queue.lock().lied(self.job.content) <= 1;
+        Trouble {
+            failure: if again {
+                Failure::Broken
+            } else {
+                Failure::Final
+            },
+            error: FlightError::Origin,
+        }
+    }
+
+    /// What a status without pieces means.
+    async fn refused(&self, answer: OriginAnswer) -> Trouble {
+        let status = answer.status.as_u16();
+        // Read to its end, a short body leaves the connection usable.
+        let _ = answer.body.small(SMALL_BODY_BYTES_MAX).await;
+        tracing::debug!(url = %self.route.url, status, "the origin refused pieces");
+        let failure = match status {
+            // There is no such range or version any more.
+            412 | 416 => return changed(),
+            429 | 503 => Failure::Busy,
+            408 | 500.. => Failure::Broken,
+            // A signed query runs out (facts: clients 1.3): whoever came last may have a fresher one.
+            _ if self.is_outdated() => Failure::Broken,
+            _ => Failure::Final,
+        };
+        Trouble {
+            failure,
+            error: FlightError::Origin,
+        }
+    }
+
+    fn is_outdated(&self) -> bool {
+        let queue = self.inner.queue.lock();
+        queue
+            .source(self.job.content)
+            .is_some_and(|source| source.route != self.route)
+    }
+
+    /// The origin sends more than was asked, as one does that knows no ranges. Each further request would bring the
+    /// same again, so that all that comes is taken from this one.
+    fn take_more(&self, body: Span, asked: Span) {
+        let all = piece_count(self.content.length()) <= TAKEN_PIECES_MAX;
+        let until = if all { body.end } else { asked.end };
+        let deadline = self.inner.clock.now();
+        let mut refused = Vec::new();
+        for piece in Span::new(body.start, until).pieces() {
+            let id = PieceId {
+                content: self.content.no,
+                piece,
+            };
+            if self.inner.queue.lock().scheduler.take_over(&self.job, id) {
+                continue;
+            }
+            let len = self.content.piece_len(piece);
+            if let Claim::Owner(flight) = self.inner.store.claim(id, len) {
+                let want = want(&flight, deadline);
+                let mut queue = self.inner.queue.lock();
+                let back = queue.enter(&self.inner.store, &self.content, &self.route, flight);
+                if back.is_empty() {
+                    queue.scheduler.want(want);
+                    queue.scheduler.take_over(&self.job, id);
+                    // Nobody asked for it: it is taken as it comes, and not tried again.
+                    queue.scheduler.drop_want(id);
+                }
+                refused.extend(back);
+            }
+        }
+        abandon(refused);
+    }
+
+    /// Takes a body in until it ends, or nothing of what follows is of use.
+    async fn fill(&self, mut body: OriginBody, at: u64) -> Result<(), Trouble> {
+        let mut filler = Filler::new(self, at);
+        loop {
+            let chunk = body.chunk().await.map_err(|e| self.unanswered(&e))?;
+            let Some(chunk) = chunk else {
+                return self.at_the_end();
+            };
+            self.inner.queue.lock().scheduler.received(
+                self.inner.clock.now(),
+                &self.job,
+                chunk.len() as u64,
+            );
+            filler.push(&chunk).await?;
+            if self.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        !self.inner.queue.lock().scheduler.is_under_way(&self.job)
+    }
+
+    /// The body is over. Where pieces are missing, the origin sent less than it was asked for.
+    fn at_the_end(&self) -> Result<(), Trouble> {
+        if self.is_over() {
+            return Ok(());
+        }
+        Err(Trouble {
+            failure: Failure::Broken,
+            error: FlightError::Origin,
+        })
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let Trouble { failure, error } = self.trouble;
+        let now = self.inner.clock.now();
+        let given_up = self
+            .inner
+            .queue
+            .lock()
+            .failed(now, &self.job, failure, error);
+        abandon(given_up);
+        self.inner.work.notify_one();
+    }
+}
+
+/// What an origin's silence means for the pieces.
+pub(super) fn trouble_of(error: &OriginError) -> Trouble {
+    Trouble {
+        failure: if error.may_pass() {
+            Failure::Broken
+        } else {
+            Failure::Final
+        },
+        error: match error {
+            OriginError::Timeout { .. } => FlightError::Timeout,
+            _ => FlightError::Origin,
+        },
+    }
+}

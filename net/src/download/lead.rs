@@ -1,0 +1,371 @@
+//! Puts one question to an origin: what is behind this URL? The rule: the question asks for no byte but those that
+//! the client wants first, and what it brings is stored, so that a cold object costs one request.
+
+use super::job::Task;
+use super::queue::want;
+use super::reading::{head_of, pairs, record_of, request, small_answer, validator_of};
+use super::resolve::{OffTheList, Outcome};
+use super::{Inner, abandon, due};
+use crate::ask::Resolution;
+use crate::origin::{OriginAnswer, OriginBody, OriginError};
+use ::http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use larder_content::span::{piece_of, piece_start};
+use larder_content::{PIECE_BYTES, PieceId, Span, UrlKey};
+use larder_proto::freshness::{Verdict, judge};
+use larder_proto::http::route::OwnedRoute;
+use larder_proto::time::Time;
+use larder_proto::upstream::{Meaning, Validator, read_origin};
+use larder_storage::record::{Content, Renewal};
+use larder_storage::store::Claim;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// An answer that is no content is held in memory up to this size.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// An object without a validator is only stored where one answer can bring all of it; larger ones pass through.
+const UNPROVED_BYTES_MAX: u64 = 64 << 20;
+
+/// Of an origin that knows no ranges, this many pieces are taken from an answer that was asked for fewer.
+const TAKEN_PIECES_MAX: u32 = 4096;
+
+/// The pauses before a second and third attempt. One error sends a client's whole download to the WAN (facts:
+/// clients 1.13), so it is worth some of its patience.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+
+/// The last attempt must leave the client time to hear of it.
+const LEFT_MIN: Duration = Duration::from_secs(2);
+
+/// One question.
+pub(super) struct Lead {
+    pub(super) inner: Arc<Inner>,
+    pub(super) key: UrlKey,
+    pub(super) route: Arc<OwnedRoute>,
+    /// What the client wants first.
+    pub(super) wanted: Option<(u64, Option<u64>)>,
+    pub(super) deadline: Time,
+    /// What is stored, no longer fresh.
+    pub(super) stale: Option<Arc<Content>>,
+}
+
+/// A body that goes on to come after the answer is known, and where its first byte belongs.
+type Rest = Box<(Task, OriginBody, u64)>;
+
+/// How one exchange with the origin went.
+enum Said {
+    Known(Resolution, Option<Rest>),
+    /// To be asked once more, for this.
+    Again(Option<Span>),
+    /// Worth another attempt after a pause; this is the answer otherwise.
+    Trouble(Resolution),
+}
+
+impl Lead {
+    /// Asks, tells, and takes in what the answer brings.
+    pub(super) async fn run(self, tell: watch::Sender<Option<Outcome>>, off: OffTheList) {
+        let (resolution, rest) = self.find_out().await;
+        self.inner
+            .resolving
+            .remember(&self.route, &resolution, self.inner.clock.now());
+        let outcome = Outcome {
+            resolution,
+            route: Arc::clone(&self.route),
+        };
+        let _ = tell.send(Some(outcome));
+        drop(off);
+        if let Some(rest) = rest {
+            let (task, body, at) = *rest;
+            task.take_in(body, at).await;
+        }
+    }
+
+    async fn find_out(&self) -> (Resolution, Option<Rest>) {
+        let mut asked = Some(self.first_span());
+        let mut attempt = 0;
+        let mut turns = 0;
+        loop {
+            let trouble = match self.ask(asked).await {
+                Said::Known(resolution, rest) => return (resolution, rest),
+                Said::Again(other) if turns < 3 => {
+                    turns += 1;
+                    asked = other;
+                    continue;
+                }
+                Said::Again(_) => {
+                    return (refused(502, "the origin contradicts itself"), None);
+                }
+                Said::Trouble(trouble) => trouble,
+            };
+            if let Some(stale) = &self.stale {
+                return (self.stale_or(stale, trouble), None);
+            }
+            let Some(pause) = PAUSES.get(attempt) else {
+                return (trouble, None);
+            };
+            if self.deadline.since(self.inner.clock.now()) < *pause + LEFT_MIN {
+                return (trouble, None);
+            }
+            attempt += 1;
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    /// What to give while the origin is in trouble (RFC 9111, section 4.2.4).
+    fn stale_or(&self, stale: &Arc<Content>, trouble: Resolution) -> Resolution {
+        if !stale.record().must_revalidate {
+            tracing::info!(url = %self.route.url, "the origin is in trouble; a stale object is served");
+            return Resolution::Content(Arc::clone(stale));
+        }
+        // Section 5.2.2.2: "it MUST generate an error response rather than reuse the disconnected stale response".
+        match trouble {
+            Resolution::Answer(answer) => Resolution::Answer(answer),
+            _ => refused(
+                504,
+                "the object must be confirmed and its origin is in trouble",
+            ),
+        }
+    }
+
+    /// The whole pieces that hold what the client wants first, within one request.
+    fn first_span(&self) -> Span {
+        let run_bytes = self.inner.queue.lock().scheduler.run_bytes();
+        let piece_bytes = u64::from(PIECE_BYTES);
+        let (start, end) = self.wanted.unwrap_or((0, None));
+        let start = piece_start(piece_of(start));
+        let run_end = start.saturating_add(run_bytes / piece_bytes * piece_bytes);
+        let end = end.map_or(run_end, |end| {
+            end.div_ceil(piece_bytes).saturating_mul(piece_bytes)
+        });
+        Span::new(start, end.clamp(start.saturating_add(piece_bytes), run_end))
+    }
+
+    async fn ask(&self, asked: Option<Span>) -> Said {
+        let mut request = request(&self.route, asked);
+        let known = self
+            .stale
+            .as_ref()
+            .map(|stale| validator_of(stale.record()));
+        if let Some(known) = &known {
+            insert(&mut request.headers, IF_NONE_MATCH, known.etag.as_deref());
+            insert(
+                &mut request.headers,
+                IF_MODIFIED_SINCE,
+                known.last_modified.as_deref(),
+            );
+        }
+        let answer = match self.inner.origin.send(request).await {
+            Ok(answer) => answer,
+            Err(error) => return self.unanswered(&error),
+        };
+        let meaning = read_origin(&head_of(&answer), asked, known.as_ref());
+        match meaning {
+            Meaning::Pieces { body, length } => self.content(answer, asked, body, length, true),
+            Meaning::Changed { body, length } => self.content(answer, asked, body, length, false),
+            Meaning::NotModified => self.confirmed(&answer),
+            Meaning::Lie(why) => {
+                self.inner.figures().origin_lies.increment(1);
+                tracing::warn!(url = %self.route.url, why, "an answer of the origin can not be used");
+                match asked {
+                    Some(_) => Said::Again(None),
+                    None => Said::Trouble(refused(502, why)),
+                }
+            }
+            Meaning::Pass => self.no_content(answer, asked).await,
+        }
+    }
+
+    fn unanswered(&self, error: &OriginError) -> Said {
+        tracing::debug!(url = %self.route.url, %error, "asking for an object failed");
+        let resolution = refused(error.status(), &error.to_string());
+        if error.may_pass() {
+            Said::Trouble(resolution)
+        } else {
+            Said::Known(resolution, None)
+        }
+    }
+
+    fn judge(&self, status: u16, headers: &HeaderMap) -> Verdict {
+        let now = self.inner.clock.unix();
+        judge(
+            status,
+            &mut pairs(headers),
+            self.route.identity.immutable,
+            false,
+            now,
+        )
+    }
+
+    /// The stored version is the present one.
+    fn confirmed(&self, answer: &OriginAnswer) -> Said {
+        let Some(stale) = &self.stale else {
+            return Said::Trouble(refused(502, "304 to a request without condition"));
+        };
+        self.renew(stale, &answer.headers);
+        Said::Known(Resolution::Content(Arc::clone(stale)), None)
+    }
+
+    /// Freshens what is stored by the headers of an answer; those which it lacks hold on (RFC 9111, section 3.2).
+    fn renew(&self, stale: &Arc<Content>, fresh: &HeaderMap) {
+        let record = stale.record();
+        let mut headers = fresh.clone();
+        for (name, value) in &record.extra {
+            if let Ok(name) = name.parse::<::http::HeaderName>()
+                && !headers.contains_key(&name)
+            {
+                insert(&mut headers, name, Some(value));
+            }
+        }
+        if let Some(date) = &record.last_modified {
+            headers
+                .entry(::http::header::LAST_MODIFIED)
+                .or_insert(value_of(date));
+        }
+        let verdict = self.judge(200, &headers);
+        self.inner.store.refresh(
+            stale,
+            Renewal {
+                fresh_until: verdict.fresh_until,
+                date: verdict.date,
+                age_at_receipt_s: verdict.age_at_receipt_s,
+            },
+        );
+    }
+
+    /// The answer brings bytes `body` of an object of `length` bytes.
+    fn content(
+        &self,
+        answer: OriginAnswer,
+        asked: Option<Span>,
+        body: Span,
+        length: u64,
+        agrees: bool,
+    ) -> Said {
+        let verdict = self.judge(answer.status.as_u16(), &answer.headers);
+        if !verdict.storable {
+            tracing::debug!(url = %self.route.url, why = verdict.why_not, "not stored");
+            return Said::Known(Resolution::HandOver, None);
+        }
+        let seen = Validator::of(&head_of(&answer));
+        let proved = seen
+            .as_ref()
+            .is_some_and(|seen| seen.if_range(verdict.date).is_some());
+        if let Some(stale) = &self.stale
+            && agrees
+            && seen.is_some_and(|seen| seen.is_strong() && seen.etag == stale.record().etag)
+        {
+            // An origin that knows no conditions; the version is the same, and so are its pieces.
+            self.renew(stale, &answer.headers);
+            return Said::Known(Resolution::Content(Arc::clone(stale)), None);
+        }
+        if !proved && !self.route.identity.immutable {
+            // Nothing would tell whether two answers are of one version: all of it from one answer, or nothing.
+            if length > UNPROVED_BYTES_MAX {
+                return Said::Known(Resolution::HandOver, None);
+            }
+            if body.len() < length {
+                return match asked {
+                    Some(_) => Said::Again(None),
+                    None => Said::Known(Resolution::HandOver, None),
+                };
+            }
+        }
+        let now = self.inner.clock.unix();
+        let record = record_of(&self.route, &answer, length, &verdict, now);
+        let content = self.inner.store.create(self.key, record);
+        let rest = self
+            .claim(&content, body, asked)
+            .map(|task| Box::new((task, answer.body, body.start)));
+        Said::Known(Resolution::Content(content), rest)
+    }
+
+    /// Claims the whole pieces that a body brings, as one job of the scheduler that has begun already.
+    fn claim(&self, content: &Arc<Content>, body: Span, asked: Option<Span>) -> Option<Task> {
+        let mut pieces = body.pieces();
+        if asked.is_some_and(|asked| body.end > asked.end) {
+            let last_asked = asked.map_or(0, |asked| asked.pieces().end);
+            pieces.end = pieces.end.min(last_asked.max(TAKEN_PIECES_MAX));
+        }
+        let wanted = self.wanted.map_or(0, |(start, _)| piece_of(start));
+        let mut wants = Vec::new();
+        let mut refused = Vec::new();
+        for piece in pieces {
+            let len = content.piece_len(piece);
+            if piece_start(piece) + u64::from(len) > body.end {
+                break;
+            }
+            let id = PieceId {
+                content: content.no,
+                piece,
+            };
+            if let Claim::Owner(flight) = self.inner.store.claim(id, len) {
+                let want = want(&flight, due(self.deadline, piece.saturating_sub(wanted)));
+                let mut queue = self.inner.queue.lock();
+                let back = queue.enter(&self.inner.store, content, &self.route, flight);
+                if back.is_empty() {
+                    wants.push(want);
+                }
+                refused.extend(back);
+            }
+        }
+        let job = {
+            let mut queue = self.inner.queue.lock();
+            let now = self.inner.clock.now();
+            let job = queue.scheduler.adopt(now, &wants);
+            let (start, end) = self.wanted.unwrap_or((0, None));
+            let end = end.unwrap_or(u64::MAX).min(content.length());
+            let wanted = Span::new(start, end).pieces();
+            for want in wants.iter().filter(|w| !wanted.contains(&w.id.piece)) {
+                // What comes beyond what the client wants is taken as it comes, and not tried again.
+                queue.scheduler.drop_want(want.id);
+            }
+            job
+        };
+        abandon(refused);
+        let whence = (Arc::clone(content), Arc::clone(&self.route), 0);
+        Some(Task::new(Arc::clone(&self.inner), job?, whence))
+    }
+
+    /// The answer is nothing that the store can hold.
+    async fn no_content(&self, answer: OriginAnswer, asked: Option<Span>) -> Said {
+        let status = answer.status.as_u16();
+        match (status, asked) {
+            (200 | 203 | 206, _) => return Said::Known(Resolution::HandOver, None),
+            // The object ends before what was asked for: its length comes with its beginning.
+            (416, Some(Span { start: 1.., .. })) => {
+                return Said::Again(Some(Span::new(0, u64::from(PIECE_BYTES))));
+            }
+            // It has no first byte.
+            (416, Some(_)) => return Said::Again(None),
+            _ => {}
+        }
+        let OriginAnswer { headers, body, .. } = answer;
+        let resolution = match body.small(SMALL_BYTES_MAX).await {
+            Ok(Some(body)) => Resolution::Answer(Arc::new(small_answer(status, headers, body))),
+            Ok(None) => Resolution::HandOver,
+            Err(error) => return self.unanswered(&error),
+        };
+        if matches!(status, 408 | 429 | 500..) {
+            Said::Trouble(resolution)
+        } else {
+            Said::Known(resolution, None)
+        }
+    }
+}
+
+fn refused(status: u16, reason: &str) -> Resolution {
+    Resolution::Refused {
+        status,
+        reason: reason.to_owned(),
+    }
+}
+
+fn value_of(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn insert(headers: &mut HeaderMap, name: ::http::HeaderName, value: Option<&str>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        headers.insert(name, value);
+    }
+}

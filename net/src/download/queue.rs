@@ -1,0 +1,200 @@
+//! What is to be fetched, and who waits for it: the scheduler with the flights it is about. The rule: a flight is here
+//! from the moment it is handed in until it has ended, and the scheduler knows the same pieces.
+
+use super::owned::Owned;
+use larder_content::{ContentNo, PieceId};
+use larder_proto::fetch::{Failure, Job, Limits, Scheduler, Want};
+use larder_proto::http::route::OwnedRoute;
+use larder_proto::time::Time;
+use larder_storage::flight::{Flight, FlightError};
+use larder_storage::record::Content;
+use larder_storage::store::Store;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much longer a piece stays in the queue that somebody still waits for when its deadline is past: whoever it is
+/// came later than the one who set it, half a patience later on average.
+const EXTENSION: Duration = Duration::from_secs(7);
+
+/// Flights that ended without their bytes, to be told so after the lock on the queue is gone.
+pub(super) type GivenUp = Vec<(Owned, FlightError)>;
+
+/// Where the pieces of a content come from.
+pub(super) struct Source {
+    pub(super) content: Arc<Content>,
+    /// As the latest client named it, with the freshest signed query.
+    pub(super) route: Arc<OwnedRoute>,
+    /// Answers that contradicted themselves.
+    pub(super) lies: u32,
+    flights: usize,
+}
+
+/// See the file's head.
+pub(super) struct Queue {
+    pub(super) scheduler: Scheduler,
+    owned: HashMap<PieceId, Owned>,
+    sources: HashMap<ContentNo, Source>,
+    /// Past their deadlines, and kept only while somebody watches.
+    extended: BTreeSet<PieceId>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            scheduler: Scheduler::new(limits),
+            owned: HashMap::new(),
+            sources: HashMap::new(),
+            extended: BTreeSet::new(),
+            closed: false,
+        }
+    }
+
+    /// Takes a flight in, without asking for its piece yet. Returns what can not be taken.
+    pub(super) fn enter(
+        &mut self,
+        store: &Store,
+        content: &Arc<Content>,
+        route: &Arc<OwnedRoute>,
+        flight: Arc<Flight>,
+    ) -> GivenUp {
+        let id = flight.id();
+        let mut given_up = GivenUp::new();
+        let owned = Owned::new(store, flight);
+        if self.closed {
+            given_up.push((owned, FlightError::Closing));
+            return given_up;
+        }
+        let source = self.sources.entry(content.no).or_insert_with(|| Source {
+            content: Arc::clone(content),
+            route: Arc::clone(route),
+            lies: 0,
+            flights: 0,
+        });
+        source.route = Arc::clone(route);
+        match self.owned.insert(id, owned) {
+            None => source.flights += 1,
+            // The store forgot that flight, so nobody new will find it.
+            Some(old) => given_up.push((old, FlightError::Origin)),
+        }
+        given_up
+    }
+
+    pub(super) fn flight(&self, id: PieceId) -> Option<Arc<Flight>> {
+        self.owned.get(&id)?.flight().cloned()
+    }
+
+    fn is_watched(&self, id: PieceId) -> bool {
+        self.flight(id).is_some_and(|flight| flight.is_watched())
+    }
+
+    pub(super) fn source(&self, content: ContentNo) -> Option<&Source> {
+        self.sources.get(&content)
+    }
+
+    /// Counts a lie about a content, and says how many there were.
+    pub(super) fn lied(&mut self, content: ContentNo) -> u32 {
+        self.sources.get_mut(&content).map_or(u32::MAX, |source| {
+            source.lies += 1;
+            source.lies
+        })
+    }
+
+    /// A piece's last byte has come: who was to see to it must keep it now.
+    pub(super) fn landed(&mut self, id: PieceId) -> Option<Owned> {
+        self.scheduler.landed(id);
+        self.leave(id)
+    }
+
+    /// A request is over. Returns the flights that will not be tried again.
+    pub(super) fn failed(
+        &mut self,
+        now: Time,
+        job: &Job,
+        kind: Failure,
+        error: FlightError,
+    ) -> GivenUp {
+        // What the request brought in passing is tried again only where somebody came to wait for it.
+        for id in self.scheduler.missing(job) {
+            if self.is_watched(id) {
+                self.scheduler.revive(id, now + EXTENSION);
+            }
+        }
+        let ended = self.scheduler.failed(now, job, kind);
+        ended
+            .into_iter()
+            .filter_map(|id| Some((self.leave(id)?, error)))
+            .collect()
+    }
+
+    /// Takes out everything of a content that is not under way.
+    pub(super) fn superseded(&mut self, content: ContentNo) -> GivenUp {
+        let of_it: Vec<PieceId> = self
+            .owned
+            .keys()
+            .filter(|id| id.content == content)
+            .copied()
+            .collect();
+        let mut given_up = GivenUp::new();
+        for id in of_it {
+            self.scheduler.drop_want(id);
+            if !self.scheduler.has(id) {
+                given_up.extend(self.leave(id).map(|owned| (owned, FlightError::Changed)));
+            }
+        }
+        given_up
+    }
+
+    /// Sees to what was not asked for before its deadline (see [`larder_proto::fetch`] for why it is so).
+    pub(super) fn sort_out_overdue(&mut self, now: Time) -> GivenUp {
+        for id in self.scheduler.overdue(now) {
+            self.scheduler.extend(id, now + EXTENSION);
+            self.extended.insert(id);
+        }
+        // Those who wait give up at their deadlines on their own, so each look may find another one unwatched.
+        let mut given_up = GivenUp::new();
+        for id in std::mem::take(&mut self.extended) {
+            if self.is_watched(id) {
+                self.extended.insert(id);
+            } else if self.scheduler.waits(id) {
+                self.scheduler.drop_want(id);
+                given_up.extend(self.leave(id).map(|owned| (owned, FlightError::Overloaded)));
+            }
+        }
+        given_up
+    }
+
+    /// Ends everything, and whatever will be entered.
+    pub(super) fn close(&mut self) -> GivenUp {
+        self.closed = true;
+        let ids: Vec<PieceId> = self.owned.keys().copied().collect();
+        ids.into_iter()
+            .filter_map(|id| {
+                self.scheduler.drop_want(id);
+                Some((self.leave(id)?, FlightError::Closing))
+            })
+            .collect()
+    }
+
+    fn leave(&mut self, id: PieceId) -> Option<Owned> {
+        let owned = self.owned.remove(&id)?;
+        if let Some(source) = self.sources.get_mut(&id.content) {
+            source.flights -= 1;
+            if source.flights == 0 {
+                self.sources.remove(&id.content);
+            }
+        }
+        Some(owned)
+    }
+}
+
+/// The want for a flight.
+pub(super) fn want(flight: &Flight, deadline: Time) -> Want {
+    Want {
+        id: flight.id(),
+        len: flight.len(),
+        deadline,
+        background: false,
+    }
+}

@@ -1,0 +1,130 @@
+//! The contents that are in memory, by key and by number. The rule: a key names one content, and a content that no
+//! key names any more is gone.
+
+use crate::record::Content;
+use larder_content::{ContentNo, UrlKey};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A power of two; looking up takes a read lock on one of them.
+const SHARDS: usize = 16;
+
+/// Contents by key and by number.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    by_key: [RwLock<HashMap<UrlKey, Arc<Content>>>; SHARDS],
+    /// Also held while keys change hands, so that two changes never cross.
+    by_no: Mutex<HashMap<ContentNo, Arc<Content>>>,
+}
+
+impl Contents {
+    fn shard(&self, key: &UrlKey) -> &RwLock<HashMap<UrlKey, Arc<Content>>> {
+        // A key is a hash already.
+        &self.by_key[usize::from(key.0[0]) % SHARDS]
+    }
+
+    pub(crate) fn get(&self, key: &UrlKey) -> Option<Arc<Content>> {
+        self.shard(key).read().get(key).cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_no.lock().len()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<Content>> {
+        self.by_no.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn by_no(&self, no: ContentNo) -> Option<Arc<Content>> {
+        self.by_no.lock().get(&no).cloned()
+    }
+
+    /// Lets `key` name `content`. Returns the content that it named before, if that is nameless now and therefore
+    /// gone, and the one that has lost a name but lives.
+    pub(crate) fn name(&self, key: UrlKey, content: &Arc<Content>) -> Renamed {
+        let mut by_no = self.by_no.lock();
+        by_no.insert(content.no, Arc::clone(content));
+        content.add_name(key);
+        let before = self.shard(&key).write().insert(key, Arc::clone(content));
+        let Some(before) = before.filter(|before| before.no != content.no) else {
+            return Renamed::Nothing;
+        };
+        if before.remove_name(&key) {
+            by_no.remove(&before.no);
+            Renamed::Gone(before)
+        } else {
+            Renamed::Lives(before)
+        }
+    }
+
+    /// Takes a content out of memory: no key leads to it any more. False where it was gone already.
+    pub(crate) fn remove(&self, content: &Content) -> bool {
+        let mut by_no = self.by_no.lock();
+        for key in content.names() {
+            let mut shard = self.shard(&key).write();
+            if shard.get(&key).is_some_and(|held| held.no == content.no) {
+                shard.remove(&key);
+            }
+        }
+        by_no.remove(&content.no).is_some()
+    }
+}
+
+/// What became of the content that a key named before.
+#[derive(Debug)]
+pub(crate) enum Renamed {
+    /// It named none, or the same.
+    Nothing,
+    /// No key names it any more.
+    Gone(Arc<Content>),
+    /// Other keys name it still.
+    Lives(Arc<Content>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Record;
+
+    fn content(no: u64, key: UrlKey) -> Arc<Content> {
+        let record = Record {
+            url: String::new(),
+            host: String::new(),
+            length: 1,
+            etag: None,
+            last_modified: None,
+            last_modified_unix: None,
+            content_type: None,
+            extra: Vec::new(),
+            date: 0,
+            fresh_until: 0,
+            age_at_receipt_s: 0,
+            stored_at: 0,
+            immutable: false,
+            pinned: false,
+            must_revalidate: false,
+        };
+        Arc::new(Content::new(ContentNo::new(no), key, record, vec![key]))
+    }
+
+    #[test]
+    fn a_content_is_gone_with_its_last_name() {
+        let contents = Contents::default();
+        let (a, b) = (UrlKey([1; 32]), UrlKey([2; 32]));
+        let first = content(1, a);
+        assert!(matches!(contents.name(a, &first), Renamed::Nothing));
+        assert!(matches!(contents.name(b, &first), Renamed::Nothing));
+        assert!(matches!(contents.name(a, &first), Renamed::Nothing));
+        let second = content(2, a);
+        assert!(matches!(contents.name(a, &second), Renamed::Lives(_)));
+        assert_eq!(contents.get(&b).unwrap().no, first.no);
+        assert!(matches!(contents.name(b, &second), Renamed::Gone(gone) if gone.no == first.no));
+        assert!(contents.by_no(first.no).is_none());
+        assert_eq!(contents.len(), 1);
+        assert!(contents.remove(&second));
+        assert!(!contents.remove(&second));
+        assert!(contents.get(&a).is_none() && contents.all().is_empty());
+    }
+}

@@ -1,0 +1,214 @@
+//! How a store is opened and closed. The rule: a directory belongs to one process at a time, and damage is counted
+//! where an error would keep larder from serving.
+
+use super::{Inner, OpenError, Store, StoreOptions};
+use crate::block_io::{BlockDir, DirectDir};
+use crate::catalogue_lines::Catalogue;
+use crate::contents::Contents;
+use crate::disk::{Common, Disk, DiskOptions, DiskView};
+use crate::flight::FlightError;
+use crate::hot::HotOrder;
+use crate::index::Index;
+use crate::limits::SizeLimit;
+use crate::ram_tier::RamTier;
+use crate::record::Content;
+use crate::writer::{self, Order};
+use crossbeam::channel::{Sender, unbounded};
+use larder_content::ContentNo;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashSet;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// A disk as the facade sees it.
+#[derive(Debug)]
+pub(super) struct DiskHandle {
+    pub(super) view: Arc<DiskView>,
+    pub(super) orders: Sender<Order>,
+}
+
+/// A directory, its name for people, and the lock that keeps others out of it.
+pub(super) struct Place {
+    pub(super) name: String,
+    pub(super) dir: Box<dyn BlockDir>,
+    pub(super) lock: Option<File>,
+}
+
+/// Takes the directories of the options.
+pub(super) fn places_of(options: &StoreOptions) -> Result<Vec<Place>, OpenError> {
+    options.paths.iter().map(|path| place_of(path)).collect()
+}
+
+fn place_of(path: &Path) -> Result<Place, OpenError> {
+    let failed = |source| OpenError::Path {
+        path: path.to_path_buf(),
+        source,
+    };
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join("lock"))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(OpenError::InUse {
+                path: path.to_path_buf(),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    let dir = DirectDir::new(path).map_err(failed)?;
+    Ok(Place {
+        name: path.display().to_string(),
+        dir: Box::new(dir),
+        lock: Some(lock),
+    })
+}
+
+impl Store {
+    /// Opens the store on directories that are held already.
+    pub(super) fn open_on(options: &StoreOptions, places: Vec<Place>) -> Result<Self, OpenError> {
+        let Some(first) = options.paths.first() else {
+            return Err(OpenError::NoPath);
+        };
+        let bytes = options.memory_bytes_max;
+        let ram = RamTier::new(bytes).map_err(|source| OpenError::Memory { bytes, source })?;
+        let catalogue = Catalogue::open(first).map_err(OpenError::Catalogue)?;
+        let contents = Contents::default();
+        let mut pinned = HashSet::new();
+        let mut known = HashSet::new();
+        for (no, record, names) in catalogue.load_all() {
+            let Some(key) = names.first().copied() else {
+                continue;
+            };
+            if record.pinned {
+                pinned.insert(no);
+            }
+            known.insert(no);
+            let content = Arc::new(Content::new(no, key, record, names.clone()));
+            for key in names {
+                // A crash between two records may leave a key with two contents: the one that is read last has it.
+                contents.name(key, &content);
+            }
+        }
+        let common = Common {
+            index: Arc::new(Index::new()),
+            counters: Arc::default(),
+            pins: Arc::new(RwLock::new(pinned)),
+            generation: Arc::new(AtomicU32::new(0)),
+        };
+        let hot = Arc::new(HotOrder::default());
+        let is_known = |no: ContentNo| known.contains(&no);
+        let count = places.len() as u64;
+        let mut opened = Vec::new();
+        let mut locks = Vec::new();
+        for (number, place) in places.into_iter().enumerate() {
+            let disk_options = DiskOptions {
+                number: u16::try_from(number).unwrap_or(u16::MAX),
+                name: place.name.clone(),
+                limit: share_of(options.bytes_max, count),
+                slab_bytes: options.slab_bytes,
+                other_bytes: Arc::new(AtomicU64::new(0)),
+            };
+            let disk = Disk::open(
+                disk_options,
+                place.dir,
+                common.clone(),
+                &is_known,
+                Instant::now(),
+            );
+            opened.push(disk.map_err(|source| OpenError::Path {
+                path: place.name.into(),
+                source,
+            })?);
+            locks.extend(place.lock);
+        }
+        let mut disks = Vec::new();
+        let mut threads = Vec::new();
+        for disk in opened {
+            let view = Arc::clone(disk.view());
+            let (orders, thread) = start(disk, &common, &hot).map_err(OpenError::Thread)?;
+            disks.push(DiskHandle { view, orders });
+            threads.push(thread);
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                ram,
+                common,
+                contents,
+                catalogue,
+                hot,
+                disks,
+                retired: RwLock::default(),
+                threads: Mutex::new(threads),
+                _locks: locks,
+            }),
+        })
+    }
+
+    /// Flushes and stops the store's threads. Flights under way fail; later calls find nothing new stored.
+    pub fn close(&self) {
+        let mut flights = Vec::new();
+        for mut shard in self.inner.common.index.shards() {
+            flights.extend(shard.flights.drain().map(|(_, flight)| flight));
+        }
+        for flight in flights {
+            flight.fail(FlightError::Closing);
+        }
+        self.inner.stop();
+    }
+}
+
+impl Inner {
+    /// Ends the threads after what they were given. A second call finds none.
+    fn stop(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for disk in &self.disks {
+            // A thread that has ended already needs no word.
+            let _ = disk.orders.send(Order::Close);
+        }
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!(
+                    "a thread of the store has panicked; what it had not written is lost"
+                );
+            }
+        }
+        self.catalogue.flush();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A limit in bytes is shared by all disks; a percentage is of each.
+fn share_of(limit: SizeLimit, disks: u64) -> SizeLimit {
+    SizeLimit {
+        absolute: limit.absolute.map(|bytes| bytes / disks.max(1)),
+        ..limit
+    }
+}
+
+fn start(
+    disk: Disk,
+    common: &Common,
+    hot: &Arc<HotOrder>,
+) -> std::io::Result<(Sender<Order>, JoinHandle<()>)> {
+    let (orders, received) = unbounded();
+    let (index, hot) = (Arc::clone(&common.index), Arc::clone(hot));
+    let name = format!("store-disk-{}", disk.view().number);
+    let thread = std::thread::Builder::new()
+        .name(name)
+        .spawn(move || writer::run(disk, &received, &index, &hot))?;
+    Ok((orders, thread))
+}
