@@ -45,7 +45,7 @@ impl Script {
     /// The next action in a word. What an action does to the inbox is done.
     fn next(&mut self) -> String {
         let action = self.conn.next(&self.inbox, self.now);
-        let said = match action {
+        match action {
             Action::Decide { head, cause } => format!("decide {} {cause:?}", head.target),
             Action::Refuse(refuse) => format!("refuse {}", refuse.status),
             Action::Close { cut } => format!("close cut={cut}"),
@@ -58,8 +58,7 @@ impl Script {
                 return self.next();
             }
             other => format!("{other:?}"),
-        };
-        said
+        }
     }
 
     fn wants(&mut self, said: &[&str]) -> &mut Self {
