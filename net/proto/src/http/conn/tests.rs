@@ -51,11 +51,11 @@ impl Script {
             Action::Close { cut } => format!("close cut={cut}"),
             Action::Forget(count) => {
                 self.inbox.drain(..count);
-                return self.next();
+                self.next()
             }
             Action::Discard => {
                 self.inbox.clear();
-                return self.next();
+                self.next()
             }
             other => format!("{other:?}"),
         }
