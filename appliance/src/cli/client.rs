@@ -78,6 +78,20 @@ impl Whom {
         runtime.block_on(exchange(&authority, method, target, token.as_deref()))
     }
 
+    /// The configuration that tells of the appliance, if one does.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        if self.is_remote() {
+            return None;
+        }
+        let installed = || Some(PathBuf::from(INSTALLED)).filter(|file| file.exists());
+        self.config.clone().or_else(installed)
+    }
+
+    /// Whether the appliance is named by its admin address, so that it may be on another machine.
+    pub(super) fn is_remote(&self) -> bool {
+        self.admin.is_some()
+    }
+
     /// The admin address as host:port, and the first directory of the store where a configuration tells it.
     pub(super) fn find(&self) -> anyhow::Result<(String, Option<PathBuf>)> {
         if let Some(url) = &self.admin {
@@ -92,19 +106,14 @@ impl Whom {
             };
             return Ok((authority, None));
         }
-        let installed = Path::new(INSTALLED);
-        let file = self
-            .config
-            .as_deref()
-            .or_else(|| installed.exists().then_some(installed));
-        let checked = config::load(file)?;
+        let checked = config::load(self.file().as_deref())?;
         let store = checked.store_paths.first().cloned();
         Ok((reachable(checked.admin).to_string(), store))
     }
 }
 
-/// An appliance that listens on every address is asked on loopback.
-fn reachable(admin: SocketAddr) -> SocketAddr {
+/// What listens on every address is asked on loopback.
+pub(super) fn reachable(admin: SocketAddr) -> SocketAddr {
     let ip = match admin.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -3,6 +3,7 @@
 
 mod check_config;
 mod client;
+mod doctor;
 mod objects;
 mod serve;
 mod table;
@@ -10,6 +11,7 @@ mod table;
 use crate::demo::{self, DemoArgs};
 use check_config::CheckConfigArgs;
 use clap::{Parser, Subcommand};
+use doctor::DoctorArgs;
 use objects::ObjectArgs;
 use serve::ServeArgs;
 use std::io::{self, Write};
@@ -46,6 +48,8 @@ enum Command {
     Unpin(ObjectArgs),
     /// Read what is stored of objects and check it.
     Verify(ObjectArgs),
+    /// Look at this machine and at the appliance that runs on it, and say what is not as it should be.
+    Doctor(DoctorArgs),
 }
 
 /// Runs the program with the arguments of the process.
@@ -62,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Pin(args) => objects::pin(&args, true),
         Command::Unpin(args) => objects::pin(&args, false),
         Command::Verify(args) => objects::verify(&args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("larder: {error:#}");

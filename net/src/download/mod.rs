@@ -121,6 +121,13 @@ impl Inner {
             deadline,
         } = ask;
         flights.sort_by_key(|flight| flight.id());
+        // The deadline is that of the first byte. Where it is past, the client is being served and asks for more.
+        let now = self.clock.now();
+        let deadline = if deadline <= now {
+            now + SERVED_BEFORE
+        } else {
+            deadline
+        };
         let mut given_up = GivenUp::new();
         {
             let mut queue = self.queue.lock();

@@ -9,13 +9,16 @@ use larder_proto::time::Time;
 use larder_storage::flight::{Flight, FlightError};
 use larder_storage::record::Content;
 use larder_storage::store::Store;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How much longer a piece stays in the queue that somebody still waits for when its deadline is past: whoever it is
 /// came later than the one who set it, half a patience later on average.
 const EXTENSION: Duration = Duration::from_secs(7);
+
+/// How long such a piece is kept before anybody must be seen to watch it: who has just asked may not have begun to.
+const UNWATCHED_FOR: Duration = Duration::from_secs(1);
 
 /// Flights that ended without their bytes, to be told so after the lock on the queue is gone.
 pub(super) type GivenUp = Vec<(Owned, FlightError)>;
@@ -35,8 +38,8 @@ pub(super) struct Queue {
     pub(super) scheduler: Scheduler,
     owned: HashMap<PieceId, Owned>,
     sources: HashMap<ContentNo, Source>,
-    /// Past their deadlines, and kept only while somebody watches.
-    extended: BTreeSet<PieceId>,
+    /// Past their deadlines, and from then on kept only while somebody watches.
+    extended: BTreeMap<PieceId, Time>,
     closed: bool,
 }
 
@@ -46,7 +49,7 @@ impl Queue {
             scheduler: Scheduler::new(limits),
             owned: HashMap::new(),
             sources: HashMap::new(),
-            extended: BTreeSet::new(),
+            extended: BTreeMap::new(),
             closed: false,
         }
     }
@@ -150,14 +153,17 @@ impl Queue {
     pub(super) fn sort_out_overdue(&mut self, now: Time) -> GivenUp {
         for id in self.scheduler.overdue(now) {
             self.scheduler.extend(id, now + EXTENSION);
-            self.extended.insert(id);
+            self.extended.entry(id).or_insert(now + UNWATCHED_FOR);
         }
         // Those who wait give up at their deadlines on their own, so each look may find another one unwatched.
         let mut given_up = GivenUp::new();
-        for id in std::mem::take(&mut self.extended) {
-            if self.is_watched(id) {
-                self.extended.insert(id);
-            } else if self.scheduler.waits(id) {
+        for (id, from) in std::mem::take(&mut self.extended) {
+            if !self.scheduler.waits(id) {
+                continue;
+            }
+            if now < from || self.is_watched(id) {
+                self.extended.insert(id, from);
+            } else {
                 self.scheduler.drop_want(id);
                 given_up.extend(self.leave(id).map(|owned| (owned, FlightError::Overloaded)));
             }
