@@ -15,6 +15,8 @@ mod load;
 mod packs;
 mod places;
 mod room;
+#[cfg(test)]
+mod tests;
 
 use crate::block_io::{AlignedBuf, BlockDir, SECTOR_BYTES};
 use crate::evict::{Evictor, Touches};

@@ -27,6 +27,8 @@ pub mod record;
 pub mod ring;
 mod slab;
 pub mod store;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};
