@@ -171,7 +171,7 @@ impl Appliance {
             source,
         })?;
         let clock = Clock::start();
-        let settings = Arc::new(ArcSwap::from_pointee(config.settings.clone()));
+        let settings = Arc::new(ArcSwap::from_pointee(budget.fit(config.settings.clone())));
         let figures = telemetry.within(|| Arc::new(Figures::new()));
         let answer = {
             let _entered = runtime.enter();

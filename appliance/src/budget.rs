@@ -1,6 +1,7 @@
 //! How `memory_bytes_max` is shared out. The rule: the shares never add up to more than there is, and the memory tier
 //! gets what the others leave.
 
+use larder_net::settings::Settings;
 use larder_storage::arena::FRAME_BYTES;
 
 /// redb's cache; the catalogue is never read on a shard thread, so more would buy little.
@@ -22,6 +23,16 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// Settings that fit: what is asked of origins at once needs frames, and the other half is for hot pieces.
+    #[must_use]
+    pub(crate) fn fit(&self, mut settings: Settings) -> Settings {
+        let under_way_max = self.ram_bytes / 2;
+        settings.window_bytes_max = settings.window_bytes_max.min(under_way_max);
+        settings.ahead_bytes_max = settings.ahead_bytes_max.min(under_way_max);
+        settings.run_bytes_max = settings.run_bytes_max.min(under_way_max);
+        settings
+    }
+
     /// Shares out `bytes` among so many shards.
     #[must_use]
     pub(crate) fn new(bytes: u64, shards: usize) -> Self {
@@ -64,6 +75,18 @@ mod tests {
             prop_assert!(budget.ram_bytes >= bytes / 4, "{:?}", budget);
             prop_assert!(budget.arena_bytes.is_multiple_of(FRAME_BYTES as u64));
         }
+    }
+
+    #[test]
+    fn what_is_under_way_never_fills_the_memory_tier() {
+        let usual = Settings::new(larder_proto::http::route::OriginRules::default());
+        let small = Budget::new(MEMORY_BYTES_MIN, 2);
+        assert_eq!(
+            small.fit(usual.clone()).window_bytes_max,
+            small.ram_bytes / 2
+        );
+        let large = Budget::new(4 << 30, 2).fit(usual.clone());
+        assert_eq!(large.window_bytes_max, usual.window_bytes_max);
     }
 
     #[test]

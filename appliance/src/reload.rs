@@ -41,7 +41,9 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
         needs_restart: changed(&fixed(&old), &fixed(&new)),
         warnings: new.warnings.clone(),
     };
-    state.settings.store(Arc::new(new.settings.clone()));
+    state
+        .settings
+        .store(Arc::new(state.budget.fit(new.settings.clone())));
     state.config.store(Arc::new(merged(&old, new)));
     for warning in &done.warnings {
         tracing::warn!("{warning}");

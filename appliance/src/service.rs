@@ -10,6 +10,7 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long answers under way may take once we are told to stop.
@@ -17,14 +18,20 @@ const CUT_AFTER: Duration = Duration::from_secs(10);
 /// When the order is not kept: stopped by a second signal.
 const EXIT_AT_ONCE: i32 = 1;
 
-struct Signals {
+/// The signals that a service is sent, caught from the moment this exists.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// Catches them.
+    ///
+    /// # Errors
+    /// Where signals cannot be caught.
+    pub(crate) fn caught(runtime: &Runtime) -> io::Result<Self> {
+        let _entered = runtime.enter();
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -51,15 +58,8 @@ impl Signals {
 }
 
 /// Runs until a signal says to stop, and stops.
-///
-/// # Errors
-/// Where signals cannot be caught.
-pub(crate) fn run(appliance: Appliance) -> io::Result<ExitCode> {
+pub(crate) fn run(appliance: Appliance, mut signals: Signals) -> ExitCode {
     let runtime = appliance.runtime();
-    let mut signals = {
-        let _entered = runtime.enter();
-        Signals::new()?
-    };
     systemd::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     let which = runtime.block_on(signals.until_stop(appliance.state()));
     tracing::info!("{which}: stopping; answers under way have 10 s");
@@ -74,5 +74,5 @@ pub(crate) fn run(appliance: Appliance) -> io::Result<ExitCode> {
     });
     appliance.stop(CUT_AFTER);
     tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }

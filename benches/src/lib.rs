@@ -1,2 +1,13 @@
-//! benches
+//! Measurements: load, and runs side by side with other caches. The rule: what is compared runs in one run, in turns,
+//! on the same core.
 #![forbid(unsafe_code)]
+
+pub mod cpu;
+pub mod figures;
+pub mod latency;
+pub mod line;
+pub mod load;
+pub mod office;
+pub mod place;
+pub mod servers;
+pub mod side_by_side;

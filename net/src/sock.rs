@@ -1,5 +1,5 @@
-//! The system calls with which a shard thread writes to its sockets, and the two about descriptors that a start needs.
-//! The rule: every call here returns at once, and what it could not do now is `WouldBlock`.
+//! The system calls with which a shard thread writes to its sockets and finds its core, and those about descriptors
+//! that a start needs. The rule: every call here returns at once, and what it could not do now is `WouldBlock`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -25,6 +25,48 @@ pub fn sendfile(fd: RawFd, file: RawFd, offset: u64, len: usize) -> io::Result<u
     let mut at = i64::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: `at` lives on this frame for the whole call; the kernel only updates it. Bad descriptors give EBADF.
     let n = unsafe { libc::sendfile(fd, file, &raw mut at, len) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Binds the calling thread to the `nth` (counted round) of the cores that it may use.
+///
+/// # Errors
+/// What sched_getaffinity(2) and sched_setaffinity(2) report; a sandbox may forbid them.
+pub fn pin_to_core(nth: usize) -> io::Result<()> {
+    // SAFETY: a set of cores is plain bits; all of them zero is the empty set.
+    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: the pointer and size are those of `allowed`, which is borrowed for the call.
+    if unsafe { libc::sched_getaffinity(0, size, &raw mut allowed) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let cores: Vec<usize> = (0..8 * size)
+        // SAFETY: the number is below the bits of the set, and the set is initialised.
+        .filter(|core| unsafe { libc::CPU_ISSET(*core, &allowed) })
+        .collect();
+    let Some(core) = cores.get(nth % cores.len().max(1)) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    // SAFETY: as above.
+    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the number was found in a set of the same size.
+    unsafe { libc::CPU_SET(*core, &mut one) };
+    // SAFETY: the pointer and size are those of `one`, which is borrowed for the call.
+    if unsafe { libc::sched_setaffinity(0, size, &raw const one) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Takes at most `len` bytes that were received off a TCP socket without copying them anywhere, for a reader that only
+/// measures. 0 is the end of the stream.
+///
+/// # Errors
+/// `WouldBlock` where nothing is there; else what recv(2) reports.
+pub fn discard(fd: RawFd, len: usize) -> io::Result<usize> {
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: with MSG_TRUNC TCP drops the bytes and never writes to the buffer (tcp(7)), so there need not be one.
+    let n = unsafe { libc::recv(fd, std::ptr::null_mut(), len, flags) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
@@ -108,6 +150,40 @@ mod tests {
         let mut got = [0; 4];
         b.read_exact(&mut got).expect("what was sent");
         assert_eq!(&got, b"3456");
+    }
+
+    #[test]
+    fn a_thread_is_pinned_to_one_core() {
+        let cores = || std::thread::available_parallelism().expect("known").get();
+        let before = cores();
+        // On a thread of its own, so that the other tests keep their cores.
+        let pinned = std::thread::spawn(move || pin_to_core(7).map(|()| cores()));
+        assert_eq!(pinned.join().expect("it ran").expect("pinned"), 1);
+        assert_eq!(cores(), before);
+    }
+
+    #[test]
+    fn discarded_bytes_are_gone_and_no_others() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut a = std::net::TcpStream::connect(address).expect("connected");
+        let (mut b, _) = listener.accept().expect("accepted");
+        assert_eq!(
+            discard(b.as_raw_fd(), 9).expect_err("nothing there").kind(),
+            io::ErrorKind::WouldBlock
+        );
+        a.write_all(b"0123456789").expect("sent");
+        // Waits until they are there, and leaves them.
+        b.set_nonblocking(false).expect("blocking");
+        let mut all = [0; 10];
+        while b.peek(&mut all).expect("peeked") < all.len() {}
+        assert_eq!(discard(b.as_raw_fd(), 7).expect("dropped"), 7);
+        let mut rest = [0; 3];
+        b.read_exact(&mut rest).expect("the rest");
+        assert_eq!(&rest, b"789");
+        drop(a);
+        while b.peek(&mut rest).expect("peeked") > 0 {}
+        assert_eq!(discard(b.as_raw_fd(), 7).expect("the end"), 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 pub mod arena;
 pub mod block_io;
 pub mod buf;
-mod catalogue_lines;
+pub mod catalogue;
 mod contents;
 mod disk;
 pub mod driver;
@@ -29,6 +29,7 @@ mod slab;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod transfer;
 mod writer;
 
 pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};

@@ -2,11 +2,17 @@
 //! what to do about it, and the exit code says which it was.
 
 mod check_config;
+mod client;
+mod doctor;
+mod objects;
 mod serve;
+mod table;
 
 use crate::demo::{self, DemoArgs};
 use check_config::CheckConfigArgs;
 use clap::{Parser, Subcommand};
+use doctor::DoctorArgs;
+use objects::ObjectArgs;
 use serve::ServeArgs;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,6 +36,20 @@ enum Command {
     Demo(DemoArgs),
     /// Check a configuration file: exit 0, or file:line:column and what to write instead.
     CheckConfig(CheckConfigArgs),
+    /// List what is stored.
+    Ls(ObjectArgs),
+    /// Show all that is known of an object.
+    Stat(ObjectArgs),
+    /// Forget objects and their bytes.
+    Purge(ObjectArgs),
+    /// Keep objects whatever room is needed.
+    Pin(ObjectArgs),
+    /// Let objects be evicted again.
+    Unpin(ObjectArgs),
+    /// Read what is stored of objects and check it.
+    Verify(ObjectArgs),
+    /// Look at this machine and at the appliance that runs on it, and say what is not as it should be.
+    Doctor(DoctorArgs),
 }
 
 /// Runs the program with the arguments of the process.
@@ -40,6 +60,13 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Ls(args) => objects::ls(&args),
+        Command::Stat(args) => objects::stat(&args),
+        Command::Purge(args) => objects::purge(&args),
+        Command::Pin(args) => objects::pin(&args, true),
+        Command::Unpin(args) => objects::pin(&args, false),
+        Command::Verify(args) => objects::verify(&args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("larder: {error:#}");

@@ -3,8 +3,9 @@
 use crate::appliance::{Appliance, Origin};
 use crate::config::{self, Checked};
 use crate::listen;
+use crate::service::{self, Signals};
+use crate::systemd;
 use crate::telemetry::{Telemetry, log};
-use crate::{service, systemd};
 use larder_net::sock;
 use larder_storage::driver::DriverKind;
 use sd_notify::NotifyState;
@@ -53,8 +54,10 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     };
     systemd::notify(&[NotifyState::Status("opening the store")]);
     let appliance = Appliance::start_from(config.clone(), telemetry, origin)?;
+    // Before anybody is told that it runs, since whoever was told may stop it at once.
+    let signals = Signals::caught(appliance.runtime())?;
     announce(&appliance, &config);
-    Ok(service::run(appliance)?)
+    Ok(service::run(appliance, signals))
 }
 
 /// The line by which an administrator sees what runs.

@@ -77,7 +77,9 @@ impl<'d> Section<'d> {
 
     /// The value of a key, whatever its type.
     pub(super) fn any(&mut self, key: &'static str) -> Option<Spotted<&'d DeValue<'d>>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let (_, value) = self.table?.iter().find(|(name, _)| name.get_ref() == key)?;
         Some(Spotted {
             value: value.get_ref(),

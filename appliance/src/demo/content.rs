@@ -22,6 +22,8 @@ pub struct File {
     pub len: u64,
     /// What its bytes follow from.
     pub seed: u64,
+    /// Whether it is served by a web server that gives it validators of its own.
+    pub foreign: bool,
 }
 
 impl File {
@@ -119,6 +121,7 @@ pub fn branch_office_files() -> Vec<File> {
             signed: true,
             len: 120 * PIECE_BYTES + 77_777,
             seed: 0x1a2d_e201,
+            foreign: false,
         },
         File {
             title: "Cumulative update",
@@ -130,6 +133,7 @@ pub fn branch_office_files() -> Vec<File> {
             signed: false,
             len: 80 * PIECE_BYTES,
             seed: CUMULATIVE_SEED,
+            foreign: false,
         },
         File {
             title: "Office update",
@@ -138,6 +142,7 @@ pub fn branch_office_files() -> Vec<File> {
             signed: false,
             len: 44 * PIECE_BYTES + 1,
             seed: 0x0ff1_ce03,
+            foreign: false,
         },
     ]
 }
@@ -160,6 +165,7 @@ mod tests {
             signed: false,
             len,
             seed: 7,
+            foreign: false,
         }
     }
 

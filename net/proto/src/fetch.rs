@@ -6,10 +6,11 @@
 //!
 //! Too late: clients that have waited for their first byte until their deadline are told 503 by whoever holds their
 //! connections, whatever happens here. A piece whose deadline has passed before it was asked for is reported by
-//! [`Scheduler::overdue`]. Who calls decides by one look: where nobody watches it any more it is given up, since the
-//! bytes would cross a link that is too thin already, for nobody; where somebody still does (who came later, as the
-//! deadline is the first one's) it stays, with a later deadline, since failing it would turn away all who wait at
-//! once and then leave the link idle. So nobody waits longer than the deadline without a 503. And a client that is
+//! [`Scheduler::overdue`], and from then on it is only worth something while somebody still watches it, who came
+//! later, as the deadline is the first one's. Whoever calls gives it a later deadline, and drops it when nobody
+//! watches: the bytes would cross a link that is too thin already, for nobody. To fail it at its deadline instead
+//! would turn away all who wait at once, and then leave the link idle. So nobody waits longer than the deadline
+//! without a 503, and what the link brings is of use (`thin_link` holds both in a simulation). And a client that is
 //! being served is never starved by what is under way: that is at most about a second of the link, two pieces at
 //! least, so each request under way gets its share of it until it is whole, which on any link over 8 kB/s is more
 //! than 4000 B/s; between two pieces its next one has a deadline of its own like everybody's.
@@ -235,6 +236,14 @@ impl Scheduler {
         } else {
             self.forget(id);
         }
+    }
+
+    /// Whether a piece is wanted, and not under way.
+    #[must_use]
+    pub fn waits(&self, id: PieceId) -> bool {
+        self.wants
+            .get(&id)
+            .is_some_and(|wanted| !matches!(wanted.stand, Stand::UnderWay(_)))
     }
 
     /// Somebody came to wait for a piece that was dropped while it was under way: it is wanted again.
@@ -566,3 +575,8 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod thin_link;

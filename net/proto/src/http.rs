@@ -1,6 +1,9 @@
-//! Requests as bytes: their heads, the origin they name, and the addresses that no origin may have.
+//! Requests as bytes: their heads, the origin they name, the addresses that no origin may have, and the connection
+//! they come over.
 
 pub mod address;
+pub mod conn;
 pub mod head;
 pub mod route;
 mod rules;
+pub mod walk;

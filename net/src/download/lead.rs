@@ -5,7 +5,7 @@ use super::job::Task;
 use super::queue::want;
 use super::reading::{head_of, pairs, record_of, request, small_answer, validator_of};
 use super::resolve::{OffTheList, Outcome};
-use super::{Inner, NEXT_PIECE_AFTER, abandon};
+use super::{Inner, abandon, due};
 use crate::ask::Resolution;
 use crate::origin::{OriginAnswer, OriginBody, OriginError};
 use ::http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
@@ -299,8 +299,7 @@ impl Lead {
                 piece,
             };
             if let Claim::Owner(flight) = self.inner.store.claim(id, len) {
-                let later = NEXT_PIECE_AFTER * piece.saturating_sub(wanted);
-                let want = want(&flight, self.deadline + later);
+                let want = want(&flight, due(self.deadline, piece.saturating_sub(wanted)));
                 let mut queue = self.inner.queue.lock();
                 let back = queue.enter(&self.inner.store, content, &self.route, flight);
                 if back.is_empty() {

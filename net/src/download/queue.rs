@@ -9,13 +9,16 @@ use larder_proto::time::Time;
 use larder_storage::flight::{Flight, FlightError};
 use larder_storage::record::Content;
 use larder_storage::store::Store;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How much longer a piece stays in the queue that somebody still waits for when its deadline is past: whoever it is
 /// came later than the one who set it, half a patience later on average.
 const EXTENSION: Duration = Duration::from_secs(7);
+
+/// How long such a piece is kept before anybody must be seen to watch it: who has just asked may not have begun to.
+const UNWATCHED_FOR: Duration = Duration::from_secs(1);
 
 /// Flights that ended without their bytes, to be told so after the lock on the queue is gone.
 pub(super) type GivenUp = Vec<(Owned, FlightError)>;
@@ -35,6 +38,8 @@ pub(super) struct Queue {
     pub(super) scheduler: Scheduler,
     owned: HashMap<PieceId, Owned>,
     sources: HashMap<ContentNo, Source>,
+    /// Past their deadlines, and from then on kept only while somebody watches.
+    extended: BTreeMap<PieceId, Time>,
     closed: bool,
 }
 
@@ -44,6 +49,7 @@ impl Queue {
             scheduler: Scheduler::new(limits),
             owned: HashMap::new(),
             sources: HashMap::new(),
+            extended: BTreeMap::new(),
             closed: false,
         }
     }
@@ -145,10 +151,18 @@ impl Queue {
 
     /// Sees to what was not asked for before its deadline (see [`larder_proto::fetch`] for why it is so).
     pub(super) fn sort_out_overdue(&mut self, now: Time) -> GivenUp {
-        let mut given_up = GivenUp::new();
         for id in self.scheduler.overdue(now) {
-            if self.is_watched(id) {
-                self.scheduler.extend(id, now + EXTENSION);
+            self.scheduler.extend(id, now + EXTENSION);
+            self.extended.entry(id).or_insert(now + UNWATCHED_FOR);
+        }
+        // Those who wait give up at their deadlines on their own, so each look may find another one unwatched.
+        let mut given_up = GivenUp::new();
+        for (id, from) in std::mem::take(&mut self.extended) {
+            if !self.scheduler.waits(id) {
+                continue;
+            }
+            if now < from || self.is_watched(id) {
+                self.extended.insert(id, from);
             } else {
                 self.scheduler.drop_want(id);
                 given_up.extend(self.leave(id).map(|owned| (owned, FlightError::Overloaded)));

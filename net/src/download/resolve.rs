@@ -18,8 +18,9 @@ use tokio::sync::watch;
 /// be told an old 404 (facts: clients 1.11).
 const NEGATIVE_FOR: Duration = Duration::from_secs(5);
 
-/// How long it is remembered that something can not be stored, which spares its origin a request for nothing.
-const HAND_OVER_FOR: Duration = Duration::from_secs(30);
+/// How long it is remembered that something can not be stored, which spares its origin a request for nothing. No longer
+/// than an error, since one bad answer of an origin must not keep an object out of the store.
+const HAND_OVER_FOR: Duration = NEGATIVE_FOR;
 
 /// How many of both are remembered.
 const REMEMBERED_MAX: usize = 4096;

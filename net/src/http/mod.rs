@@ -1,7 +1,13 @@
 //! The HTTP data plane: connections on shard threads, and the service they are handed over to.
 
 pub mod handoff;
+mod mailbox;
 pub mod plane;
+mod shard;
+mod small;
+#[cfg(test)]
+mod tests;
+mod timers;
 
 pub use handoff::{HandedOver, TakeOver};
 pub use plane::{Plane, PlaneOptions, PlaneParts, ShardReport};

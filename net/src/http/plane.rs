@@ -4,16 +4,24 @@
 use crate::ask::Answer;
 use crate::clock::Clock;
 use crate::http::handoff::TakeOver;
+use crate::http::mailbox::{Mailbox, Note};
+use crate::http::shard::{Common, Shard};
 use crate::metrics::Figures;
 use crate::settings::Settings;
+use crate::sock;
 use arc_swap::ArcSwap;
 use larder_storage::driver::DriverKind;
 use larder_storage::store::Store;
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How often a stop looks whether connections are left.
+const STOP_LOOK: Duration = Duration::from_millis(10);
 
 /// How the plane is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +71,10 @@ pub struct ShardReport {
 #[derive(Debug)]
 pub struct Plane {
     reports: Vec<ShardReport>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    threads: Vec<JoinHandle<()>>,
+    /// The sockets stay open while the plane lives, also when it drains.
+    common: Arc<Common>,
 }
 
 impl Plane {
@@ -75,10 +87,75 @@ impl Plane {
         listeners: Vec<TcpListener>,
         parts: PlaneParts,
     ) -> io::Result<Self> {
-        let _ = (options, listeners, parts);
-        Ok(Self {
+        let shards = match options.shards {
+            0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            shards => shards,
+        };
+        for listener in &listeners {
+            // Accepted sockets inherit it. What is sent is whole already; nothing is to wait for an acknowledgement.
+            listener_is_prompt(listener)?;
+        }
+        let common = Arc::new(Common {
+            sendfile_is_safe: parts.store.ram().sendfile_is_safe(),
+            mailboxes: (0..shards).map(|_| Arc::new(Mailbox::new())).collect(),
+            parts,
+            listeners,
+        });
+        if let Some(why) = common.parts.store.ram().sendfile_refused_because() {
+            tracing::warn!(
+                "hot pieces are copied to their sockets instead of sent by sendfile: {why}"
+            );
+        }
+        let mut plane = Self {
             reports: Vec::new(),
-        })
+            mailboxes: common.mailboxes.clone(),
+            threads: Vec::new(),
+            common,
+        };
+        match plane.spawn(options, shards) {
+            Ok(()) => Ok(plane),
+            Err(error) => {
+                plane.stop(Duration::ZERO);
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn(&mut self, options: PlaneOptions, shards: usize) -> io::Result<()> {
+        let (tell, told) = mpsc::channel();
+        for number in 0..shards {
+            let common = Arc::clone(&self.common);
+            let tell = tell.clone();
+            let thread = thread::Builder::new().name(format!("larder-shard-{number}"));
+            self.threads.push(
+                thread
+                    .spawn(move || run_shard(common, number, shards, &options, tell))
+                    .map_err(|e| {
+                        let what = format!(
+                            "starting shard thread {number} failed: {e}; check the limits on processes and memory"
+                        );
+                        io::Error::new(e.kind(), what)
+                    })?,
+            );
+        }
+        drop(tell);
+        let mut reports: Vec<Option<ShardReport>> = vec![None; shards];
+        for (number, report) in told {
+            let report = report.map_err(|e| {
+                let what = format!(
+                    "a shard thread can neither open io_uring nor epoll: {e}; check the limits on open files and locked memory"
+                );
+                io::Error::new(e.kind(), what)
+            })?;
+            reports[number] = Some(report);
+        }
+        self.reports = reports.into_iter().flatten().collect();
+        if self.reports.len() < shards {
+            return Err(io::Error::other(
+                "a shard thread ended while it started; see the log",
+            ));
+        }
+        Ok(())
     }
 
     /// How each shard thread runs.
@@ -91,21 +168,76 @@ impl Plane {
     /// it stand still knows the shard hangs.
     #[must_use]
     pub fn turns(&self) -> Vec<u64> {
-        Vec::new()
+        let turns = |mailbox: &Arc<Mailbox>| mailbox.turns.load(Ordering::Relaxed);
+        self.mailboxes.iter().map(turns).collect()
     }
 
     /// Open connections of all shards.
     #[must_use]
     pub fn connections(&self) -> usize {
-        0
+        let open = |mailbox: &Arc<Mailbox>| mailbox.connections.load(Ordering::Relaxed);
+        self.mailboxes.iter().map(open).sum()
     }
 
     /// Stops accepting (connections wait in the listening sockets) and says `Connection: close` on every answer from
     /// now on; idle connections are closed at once.
-    pub fn drain(&self) {}
+    pub fn drain(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.tell(Note::Drain);
+        }
+    }
 
     /// Drains, waits until no connection is left, at most `cut_after`, then cuts what is left and ends the threads.
     pub fn stop(self, cut_after: Duration) {
-        let _ = cut_after;
+        self.drain();
+        let end = Instant::now() + cut_after;
+        // Both under a second: the count is told by nobody, and a stop is rare.
+        while self.connections() > 0 && Instant::now() < end {
+            thread::park_timeout(STOP_LOOK);
+        }
+        for mailbox in &self.mailboxes {
+            mailbox.tell(Note::Stop);
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a shard thread had panicked; its connections were lost");
+            }
+        }
+    }
+}
+
+fn listener_is_prompt(listener: &TcpListener) -> io::Result<()> {
+    socket2::SockRef::from(listener).set_tcp_nodelay(true)
+}
+
+type Started = (usize, io::Result<ShardReport>);
+
+fn run_shard(
+    common: Arc<Common>,
+    number: usize,
+    shards: usize,
+    options: &PlaneOptions,
+    tell: mpsc::Sender<Started>,
+) {
+    let shard = match Shard::open(common, number, options) {
+        Ok((shard, report)) => {
+            // Whoever started it waits for one report of each shard.
+            let _ = tell.send((number, Ok(report)));
+            drop(tell);
+            shard
+        }
+        Err(error) => {
+            let _ = tell.send((number, Err(error)));
+            return;
+        }
+    };
+    // After the driver, so that threads which it started keep all cores.
+    if shards > 1
+        && let Err(error) = sock::pin_to_core(number)
+    {
+        tracing::info!(%error, "shard {number} is not bound to a core");
+    }
+    if let Err(error) = shard.run() {
+        tracing::error!(%error, "the driver of shard {number} broke; its connections are lost");
     }
 }

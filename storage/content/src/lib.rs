@@ -7,4 +7,5 @@ pub mod phf;
 pub mod span;
 
 pub use ids::{BLOCK_BYTES, ContentNo, PIECE_BYTES, PieceId, UrlKey};
+pub use phf::{ContentId, Phf, PhfError};
 pub use span::Span;

@@ -193,3 +193,19 @@ fn every_flight_ends_with_the_runtime() {
         Ok(Resolution::Refused { status: 503, .. })
     ));
 }
+
+#[tokio::test]
+async fn a_long_answer_is_still_fed_when_its_first_deadline_is_long_past() {
+    let object = Object::new(4 << 20, 11, ETAG);
+    let origin = well_behaved(&object).await;
+    // One connection, so that most of it waits, and nobody watches it from the beginning.
+    let mut world = World::with(&[("dl.test", &origin)], 64 << 20, |settings| {
+        settings.origin_connections_max = 1;
+    });
+    let content = world.content(URL, Some((0, Some(5)))).await;
+    world.patience = std::time::Duration::ZERO;
+    let bytes = world
+        .bytes(&content, URL, Span::whole(content.length()))
+        .await;
+    object.check_whole(&bytes);
+}

@@ -1,0 +1,144 @@
+//! The command line and the admin address, as administrators use them. The rule: what is said of an object is what a
+//! client sees of it.
+
+mod rig;
+
+use rig::fetch::Get;
+use rig::larder::{FAMILY, Larder, NAMED_PATH, PLAIN, Setup};
+use rig::nginx::Nginx;
+use rig::{assert_same, have};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+const MIB: usize = 1 << 20;
+
+fn house() -> (Nginx, Larder) {
+    let nginx = Nginx::start();
+    let larder = Larder::start(&Setup {
+        origin: Some(nginx.address()),
+        ..Setup::default()
+    });
+    (nginx, larder)
+}
+
+#[test]
+fn objects_are_listed_described_and_purged() {
+    if !have(&["nginx"]) {
+        return;
+    }
+    let (mut nginx, larder) = house();
+    let wanted = rig::real_bytes(3 * MIB + 1);
+    nginx.put(NAMED_PATH, &wanted);
+    nginx.put("/office/stream.dat", &wanted[..MIB]);
+    for (host, path) in [(FAMILY[0], NAMED_PATH), (PLAIN, "/office/stream.dat")] {
+        let answer = larder.get(host, path).run().expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.head);
+    }
+    let url = format!("http://{}{NAMED_PATH}", FAMILY[0]);
+    let other = format!("http://{PLAIN}/office/stream.dat");
+    let list = rig::eventually("both objects are listed", || {
+        let list = larder.told(&["ls"]);
+        (list.contains(&url) && list.contains(&other)).then_some(list)
+    });
+    assert!(list.lines().count() >= 2, "{list}");
+    let json: serde_json::Value =
+        serde_json::from_str(&larder.told(&["ls", "--json"])).expect("JSON");
+    assert!(json.to_string().contains(&url), "{json}");
+    let described = larder.told(&["stat", &url]);
+    assert!(described.contains(&wanted.len().to_string()), "{described}");
+    larder.told(&["purge", &url]);
+    assert!(!larder.told(&["ls"]).contains(&url));
+    assert!(larder.told(&["ls"]).contains(&other));
+    assert!(!larder.command(&["stat", &url]).status.success());
+    nginx.body_bytes();
+    let answer = larder.get(FAMILY[0], NAMED_PATH).run().expect("an answer");
+    assert_same(&answer.body, &wanted, "after the purge");
+    assert_eq!(
+        answer.field("X-Cache-Status"),
+        Some("MISS"),
+        "{}",
+        answer.head
+    );
+    assert_eq!(nginx.body_bytes(), wanted.len() as u64);
+}
+
+#[test]
+fn figures_are_in_order_and_add_up() {
+    if !have(&["nginx", "promtool"]) {
+        return;
+    }
+    let (nginx, larder) = house();
+    let wanted = rig::real_bytes(2 * MIB);
+    nginx.put("/figures.cab", &wanted);
+    for _ in 0..3 {
+        let answer = larder.get(PLAIN, "/figures.cab").run().expect("an answer");
+        assert_same(&answer.body, &wanted, "the file");
+    }
+    rig::eventually("three answers are counted", || {
+        (larder.metric("larder_http_served_total", "") >= 3.0).then_some(())
+    });
+    let sent = larder.metric("larder_http_response_bytes_total", "");
+    assert_eq!(sent, 3.0 * wanted.len() as f64);
+    assert_eq!(
+        larder.metric("larder_origin_bytes_total", ""),
+        wanted.len() as f64
+    );
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs");
+    let mut input = promtool.stdin.take().expect("a pipe");
+    input.write_all(larder.metrics().as_bytes()).expect("sent");
+    drop(input);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn health_is_told_on_the_admin_address() {
+    let larder = Larder::start(&Setup::default());
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let answer = Get::new(larder.admin(), path).run().expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.head);
+    }
+    let answer = Get::new(larder.http(), "/metrics")
+        .run()
+        .expect("an answer");
+    assert_eq!(
+        answer.status, 403,
+        "figures are not for clients: {}",
+        answer.head
+    );
+}
+
+#[test]
+fn a_configuration_is_checked_without_being_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("larder.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        let output = Command::new(env!("CARGO_BIN_EXE_larder"))
+            .arg("check-config")
+            .arg(&file)
+            .output()
+            .expect("larder runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), said)
+    };
+    let (code, said) = check("[server]\nhttp = [\"127.0.0.1:8080\"]\n");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = check("[server]\nhttp = [\"127.0.0.1:8080\"]\nmemory = \"1GiB\"\n");
+    assert_eq!(code, Some(1), "{said}");
+    let place = format!("{}:3:1", file.display());
+    assert!(said.contains(&place), "no {place} in {said}");
+    assert!(said.contains("memory_bytes_max"), "{said}");
+}

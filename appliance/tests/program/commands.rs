@@ -1,0 +1,66 @@
+//! The commands that speak with a running appliance.
+
+use crate::running::Home;
+
+#[test]
+fn commands_find_the_appliance_and_say_what_they_did() {
+    let home = Home::new("");
+    let serving = home.serve();
+    let url = serving.admin_url();
+    let token = home.token_file();
+    let token = token.to_string_lossy();
+    let with = |args: &[&str]| {
+        let mut all = args.to_vec();
+        all.extend(["--admin", &url, "--token-file", &token]);
+        home.run(&all)
+    };
+    assert_eq!(with(&["ls"]).0, Some(0));
+    assert!(with(&["ls"]).1.ends_with("0 objects, 0 B on disk\n"));
+    let (code, out, _) = with(&["ls", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &json["objects"]), (Some(0), &serde_json::json!([])));
+    let (code, _, err) = with(&["stat", "http://a.example/x"]);
+    assert_eq!(
+        (code, err.as_str()),
+        (Some(1), "larder: this is not stored here\n")
+    );
+    let (code, out, _) = with(&["purge", "a.example"]);
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "purged 0 objects, 0 B on disk\n")
+    );
+    let (code, _, err) = with(&["purge"]);
+    assert_eq!(
+        (code, err.as_str()),
+        (
+            Some(1),
+            "larder: name an object, or --all for all of them\n"
+        )
+    );
+    assert_eq!(with(&["pin", "--all"]).1, "pinned 0 objects\n");
+    assert_eq!(with(&["unpin", "--all"]).1, "unpinned 0 objects\n");
+    assert!(
+        with(&["verify", "--all"])
+            .1
+            .ends_with("0 objects, nothing damaged\n")
+    );
+}
+
+#[test]
+fn without_the_token_nothing_changes_and_without_an_appliance_the_words_help() {
+    let home = Home::new("");
+    let serving = home.serve();
+    let url = serving.admin_url();
+    let (code, _, err) = home.run(&["purge", "--all", "--admin", &url]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("asks for the token"), "{err}");
+    drop(serving);
+    let (code, _, err) = home.run(&["ls", "--admin", &url]);
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("no appliance answers at") && err.contains("--config FILE"),
+        "{err}"
+    );
+    let (code, _, err) = home.run(&["sl"]);
+    assert_eq!(code, Some(2), "{err}");
+}

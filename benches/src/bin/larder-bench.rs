@@ -1,0 +1,190 @@
+//! `larder-bench`: the project's figures, one command each. The rule: every figure is a ratio of two things measured
+//! in the same run, and the exit code says whether it is what it should be.
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use larder_benches::figures;
+use larder_benches::place;
+use larder_benches::servers::Kind;
+use larder_benches::side_by_side::{Comparison, table};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Measures larder, alone and side by side with nginx.
+#[derive(Parser, Debug)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Warm ranges from nginx and larder in turns: speed, latency, CPU seconds per GB.
+    SideBySide(SideBySide),
+    /// Origin bytes of many clients that fetch the same cold file at once, by one host name and by four.
+    Once {
+        /// Clients.
+        #[arg(long, default_value_t = 50)]
+        clients: u64,
+    },
+    /// One cold client through larder against the same client straight to the origin, on shaped lines.
+    ColdClient {
+        /// Rounds on each line.
+        #[arg(long, default_value_t = 3)]
+        rounds: u64,
+        /// Only the line of 1 Gbit/s between two namespaces.
+        #[arg(long, conflicts_with = "long_lines_only")]
+        gigabit_only: bool,
+        /// Only the long lines through a forwarder.
+        #[arg(long)]
+        long_lines_only: bool,
+    },
+    /// Many clients on a line of 10 Mbit/s.
+    ThinLine {
+        /// Clients.
+        #[arg(long, default_value_t = 200)]
+        clients: u64,
+        /// Bytes of the file that they fetch.
+        #[arg(long, default_value_t = 100 << 20)]
+        bytes: u64,
+    },
+    /// How long a start after kill -9 takes on a store of many pieces, and what a piece costs in memory.
+    Restart {
+        /// The store.
+        #[arg(long)]
+        store: PathBuf,
+        /// How many pieces are in it.
+        #[arg(long, default_value_t = 1_000_000)]
+        pieces: u64,
+        /// Starts.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// The far end of the line of 1 Gbit/s.
+    #[command(hide = true)]
+    Origin {
+        /// Rounds that it has files for.
+        #[arg(long)]
+        rounds: u64,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+struct SideBySide {
+    /// A short run with a small set: to see that it works, not to be quoted.
+    #[arg(long)]
+    quick: bool,
+    /// Only 1 MiB ranges, larder against the tuned slice cache.
+    #[arg(long)]
+    pieces_only: bool,
+    /// Connections.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Requests under way on each connection.
+    #[arg(long, default_value_t = 1)]
+    pipeline: usize,
+    /// Rounds.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Without larder: the others alone.
+    #[arg(long)]
+    without_larder: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let mut out = std::io::stdout();
+    if let Command::Origin { rounds } = args.command {
+        // In the namespace that its line leads to.
+        figures::shaped::serve_far(&mut out, rounds)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let inside = place::enter()?;
+    let good = match args.command {
+        Command::SideBySide(args) => side_by_side(&args, inside)?,
+        Command::Once { clients } => figures::once::run(&mut out, clients)?,
+        Command::ColdClient {
+            rounds,
+            gigabit_only,
+            long_lines_only,
+        } => figures::shaped::run_all(&mut out, rounds, !long_lines_only, !gigabit_only)?,
+        Command::ThinLine { clients, bytes } => figures::thin_line::run(&mut out, clients, bytes)?,
+        Command::Restart {
+            store,
+            pieces,
+            rounds,
+        } => figures::restart::run(&mut out, &store, pieces, rounds)?,
+        Command::Origin { .. } => unreachable!("it has been served"),
+    };
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn side_by_side(args: &SideBySide, inside: bool) -> anyhow::Result<bool> {
+    let mut kinds = vec![
+        Kind::NginxStatic,
+        Kind::NginxSliceLancache,
+        Kind::NginxSliceTuned,
+    ];
+    if args.pieces_only {
+        kinds.retain(|kind| *kind == Kind::NginxSliceTuned);
+    }
+    if !args.without_larder {
+        kinds.push(Kind::Larder);
+    }
+    let mut range_bytes = vec![4 << 10, 16 << 10, 64 << 10, 1 << 20];
+    if args.pieces_only {
+        range_bytes = vec![1 << 20];
+    }
+    let comparison = Comparison {
+        kinds,
+        content_bytes: if args.quick { 128 << 20 } else { 1 << 30 },
+        range_bytes,
+        connections: args.connections,
+        pipeline: args.pipeline,
+        rounds: args.rounds.unwrap_or(if args.quick { 2 } else { 5 }),
+        seconds: if args.quick { 1.0 } else { 4.0 },
+    };
+    let directory = tempfile::tempdir()?;
+    let compared = comparison.run(directory.path())?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", table(&compared.rows))?;
+    let mut good = true;
+    if let Some(on_shard) = compared.on_shard {
+        writeln!(
+            out,
+            "requests answered on shard threads: {:.2} %",
+            on_shard * 100.0
+        )?;
+        good &= on_shard > 0.99;
+    }
+    let of = |kind, range| {
+        let mut rows = compared.rows.iter();
+        rows.find(|row| row.kind == kind && row.range_bytes == range)
+    };
+    for range in &comparison.range_bytes {
+        let both = (of(Kind::Larder, *range), of(Kind::NginxSliceTuned, *range));
+        if let (Some(larder), Some(nginx)) = both {
+            let core = larder.core_seconds_per_gb().median / nginx.core_seconds_per_gb().median;
+            let process =
+                larder.process_seconds_per_gb().median / nginx.process_seconds_per_gb().median;
+            writeln!(
+                out,
+                "{} KiB: CPU s/GB of larder / nginx slice tuned: {core:.2} by the core, {process:.2} by the processes",
+                range >> 10
+            )?;
+            good &= *range != 1 << 20 || core <= 0.9;
+        }
+    }
+    if !inside {
+        writeln!(
+            out,
+            "NOT COMPARABLE: outside of a network namespace of its own"
+        )?;
+    }
+    Ok(good)
+}

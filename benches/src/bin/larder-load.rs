@@ -1,0 +1,95 @@
+//! `larder-load`: puts load on a web server that has a made-up object, and says how it did. The rule: one JSON object
+//! on standard output, whatever else happens on standard error.
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use larder::demo::content::File;
+use larder_benches::load::Load;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Puts load on a web server: random aligned ranges of one made-up object over keep-alive connections.
+#[derive(Parser, Debug)]
+struct Args {
+    /// The server.
+    #[arg(long)]
+    address: SocketAddr,
+    /// The path of the object.
+    #[arg(long)]
+    path: String,
+    /// What stands in the Host field.
+    #[arg(long)]
+    host: String,
+    /// The object's length.
+    #[arg(long)]
+    size: u64,
+    /// What the object's bytes follow from.
+    #[arg(long)]
+    seed: u64,
+    /// Bytes of each range.
+    #[arg(long, default_value_t = 1 << 20)]
+    range_bytes: u64,
+    /// Connections at once.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Requests that each connection has under way.
+    #[arg(long, default_value_t = 1)]
+    pipeline: usize,
+    /// Seconds that it runs.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// One answer in so many is read and compared; 0: none.
+    #[arg(long, default_value_t = 256)]
+    compare_every: u64,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    anyhow::ensure!(
+        args.range_bytes > 0 && args.range_bytes <= args.size && args.pipeline > 0,
+        "a range has at least one byte and at most the object's, and at least one request is under way"
+    );
+    let load = Load {
+        address: args.address,
+        file: File {
+            title: "the object",
+            hosts: vec![args.host.clone()],
+            path: args.path,
+            signed: false,
+            len: args.size,
+            seed: args.seed,
+            foreign: true,
+        },
+        host: args.host,
+        range_bytes: args.range_bytes,
+        connections: args.connections,
+        pipeline: args.pipeline,
+        duration: Duration::from_secs_f64(args.seconds),
+        compare_every: args.compare_every,
+    };
+    let outcome = load.run()?;
+    let report = serde_json::json!({
+        "bytes": outcome.bytes,
+        "requests": outcome.requests,
+        "compared": outcome.compared,
+        "seconds": outcome.seconds,
+        "p50_ms": outcome.latencies.percentile_ms(50),
+        "p99_ms": outcome.latencies.percentile_ms(99),
+        "max_ms": outcome.latencies.percentile_ms(100),
+        "fairness": outcome.fairness(),
+        "requests_of_each_min": outcome.of_each.iter().min(),
+        "requests_of_each_max": outcome.of_each.iter().max(),
+        "faults": outcome.faults.len(),
+    });
+    writeln!(std::io::stdout(), "{report}")?;
+    for fault in outcome.faults.iter().take(5) {
+        eprintln!("larder-load: {fault}");
+    }
+    Ok(if outcome.faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

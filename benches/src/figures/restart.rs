@@ -1,0 +1,61 @@
+//! How long a start after kill -9 takes, and what a piece costs in memory. The rule: the store was written by the
+//! store itself, and the program is the whole one, up to the answer that it is ready.
+
+use crate::cpu::resident_bytes;
+use crate::latency::Spread;
+use crate::servers::{LarderSetup, Server};
+use anyhow::Result;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Instant;
+
+const SECONDS_A_MILLION_MAX: f64 = 2.0;
+
+/// Starts larder on `store`, in which `pieces` pieces are, kills it and starts it again, `rounds` times.
+///
+/// # Errors
+/// It does not start.
+pub fn run(out: &mut impl Write, store: &Path, pieces: u64, rounds: usize) -> Result<bool> {
+    let directory = tempfile::tempdir()?;
+    let start = |store: &Path| {
+        let setup = LarderSetup {
+            memory: "2GiB".to_owned(),
+            store: Some(store.to_path_buf()),
+            ..LarderSetup::default()
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8804));
+        let started = Instant::now();
+        let mut server = Server::larder(directory.path(), address, &setup, None)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let resident = resident_bytes(server.group());
+        let stored = server.metric("larder_store_pieces", "")?;
+        server.kill();
+        Ok::<_, anyhow::Error>((seconds, resident, stored))
+    };
+    let (_, empty, _) = start(&directory.path().join("empty"))?;
+    let mut seconds = Vec::new();
+    let mut resident = 0;
+    let mut stored = 0.0;
+    // The first start may mend what the writer left open; it counts like the others.
+    for _ in 0..rounds.max(1) {
+        let (took, bytes, found) = start(store)?;
+        seconds.push(took);
+        resident = bytes;
+        stored = found;
+    }
+    let seconds = Spread::of(seconds);
+    let of_a_piece = resident.saturating_sub(empty) as f64 / pieces.max(1) as f64;
+    writeln!(
+        out,
+        "{pieces} pieces ({stored:.0} found): ready {:.2} s after the start ({:.2} to {:.2}); {of_a_piece:.0} bytes \
+         resident for each ({} MiB, {} MiB of them without any)",
+        seconds.median,
+        seconds.min,
+        seconds.max,
+        resident >> 20,
+        empty >> 20,
+    )?;
+    let allowed = SECONDS_A_MILLION_MAX * (pieces as f64 / 1e6).max(1.0);
+    Ok(seconds.max < allowed && stored >= pieces as f64 * 0.999)
+}

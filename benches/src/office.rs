@@ -1,0 +1,101 @@
+//! Larder and Windows clients in one small house, for measurements. The rule: the program runs as its own process,
+//! the clients in this one.
+
+use crate::servers::{LarderSetup, Server};
+use anyhow::Result;
+use larder::demo::client::{Client, Naming};
+use larder::demo::content::File;
+use larder::demo::tally::Tally;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Connections of a Windows client (facts: clients, section 1.4).
+pub const CONNECTIONS: usize = 7;
+
+/// The host names of one family.
+pub const FAMILY: [&str; 4] = [
+    "download.windowsupdate.com",
+    "au.download.windowsupdate.com",
+    "b1.download.windowsupdate.com",
+    "2.au.download.windowsupdate.com",
+];
+
+/// A made-up file that is known under the first `hosts` names of the family; each number is another file.
+#[must_use]
+pub fn file(number: u64, len: u64, hosts: usize) -> File {
+    File {
+        title: "a file",
+        hosts: FAMILY[..hosts].iter().map(ToString::to_string).collect(),
+        path: format!("/c/update_{:040x}.cab", 0xabcd_0000 + number),
+        signed: false,
+        len,
+        seed: 1_000 + number,
+        foreign: false,
+    }
+}
+
+/// Starts larder on loopback with every name of the family led to `origin`.
+///
+/// # Errors
+/// It does not start.
+pub fn larder(directory: &Path, port: u16, origin: SocketAddr) -> Result<Server> {
+    let setup = LarderSetup {
+        connect: FAMILY
+            .iter()
+            .map(|host| ((*host).to_owned(), origin))
+            .collect(),
+        ..LarderSetup::default()
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Server::larder(directory, address, &setup, None)
+}
+
+/// What some clients saw, and how long they took.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// All of them together.
+    pub tally: Tally,
+    /// From the first request to the last byte.
+    pub took: Duration,
+}
+
+/// `clients` clients fetch all of `files` at once.
+pub async fn fetch(cache: SocketAddr, naming: Naming, clients: u64, files: &[Arc<File>]) -> Seen {
+    let started = Instant::now();
+    let mut running = JoinSet::new();
+    for seed in 0..clients {
+        let client = Client {
+            cache,
+            naming,
+            connections: CONNECTIONS,
+            seed,
+        };
+        let files = files.to_vec();
+        running.spawn(async move { client.fetch(&files, &Arc::default()).await });
+    }
+    let mut tally = Tally::default();
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok(of_one) => tally.add(of_one),
+            Err(error) => tally.faults.push(format!("a client's task ended: {error}")),
+        }
+    }
+    Seen {
+        tally,
+        took: started.elapsed(),
+    }
+}
+
+/// A runtime for clients, origin and line.
+///
+/// # Errors
+/// There is none to be had.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
+}

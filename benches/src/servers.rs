@@ -1,0 +1,275 @@
+//! The servers that are compared. The rule: each is started the same way, in a process group of its own on the
+//! server's core, and ends with its guard.
+
+use crate::place::{beside, path};
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const STATIC: &str = include_str!("../baselines/nginx-static.conf");
+const SLICE_LANCACHE: &str = include_str!("../baselines/nginx-slice-lancache.conf");
+const SLICE_TUNED: &str = include_str!("../baselines/nginx-slice-tuned.conf");
+
+/// How long a server may take until it listens.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Plain files by sendfile.
+    NginxStatic,
+    /// Slices of 1 MiB, as lancache has them.
+    NginxSliceLancache,
+    /// Slices of 1 MiB, as cheap as it gets.
+    NginxSliceTuned,
+    /// This project.
+    Larder,
+}
+
+impl Kind {
+    /// For tables and file names.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NginxStatic => "nginx-static",
+            Self::NginxSliceLancache => "nginx-slice-lancache",
+            Self::NginxSliceTuned => "nginx-slice-tuned",
+            Self::Larder => "larder",
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// Which.
+    pub kind: Kind,
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+    log: PathBuf,
+}
+
+/// What larder is told besides.
+#[derive(Clone, Debug)]
+pub struct LarderSetup {
+    /// Where each host name leads.
+    pub connect: Vec<(String, SocketAddr)>,
+    /// `[server] memory_bytes_max`.
+    pub memory: String,
+    /// Shard threads; 0: one for each core.
+    pub shards: usize,
+    /// `[server] driver`.
+    pub driver: String,
+    /// The store; a directory of its own below the run's where there is none.
+    pub store: Option<PathBuf>,
+}
+
+impl Default for LarderSetup {
+    fn default() -> Self {
+        Self {
+            connect: Vec::new(),
+            memory: "512MiB".to_owned(),
+            shards: 0,
+            driver: "auto".to_owned(),
+            store: None,
+        }
+    }
+}
+
+impl Server {
+    /// Starts an nginx; `origin` is where its misses go, `root` where its files are.
+    ///
+    /// # Errors
+    /// It does not start, in its own words.
+    pub fn nginx(
+        kind: Kind,
+        directory: &Path,
+        root: &Path,
+        address: SocketAddr,
+        origin: SocketAddr,
+        core: Option<usize>,
+    ) -> Result<Self> {
+        let template = match kind {
+            Kind::NginxStatic => STATIC,
+            Kind::NginxSliceLancache => SLICE_LANCACHE,
+            Kind::NginxSliceTuned => SLICE_TUNED,
+            Kind::Larder => bail!("larder is no nginx"),
+        };
+        let mut config = template
+            .replace("@DIR@", &directory.display().to_string())
+            .replace("@ROOT@", &root.display().to_string())
+            .replace("@LISTEN@", &address.to_string())
+            .replace("@ORIGIN@", &origin.to_string());
+        if crate::place::is_root() {
+            config.insert_str(0, "user root;\n");
+        }
+        let file = directory.join(format!("{}-{}.conf", kind.name(), address.port()));
+        std::fs::write(&file, config)?;
+        let mut command = pinned("nginx".as_ref(), core);
+        command.arg("-p").arg(directory).arg("-c").arg(&file);
+        Self::start(kind, command, address, directory)
+    }
+
+    /// Starts larder.
+    ///
+    /// # Errors
+    /// It does not start, in its own words.
+    pub fn larder(
+        directory: &Path,
+        address: SocketAddr,
+        setup: &LarderSetup,
+        core: Option<usize>,
+    ) -> Result<Self> {
+        let store = setup
+            .store
+            .clone()
+            .unwrap_or_else(|| directory.join("larder-store"));
+        std::fs::create_dir_all(&store)?;
+        let mut config = format!(
+            "[server]\nhttp = [\"{address}\"]\nadmin = \"{}\"\nmemory_bytes_max = {:?}\nshards = {}\ndriver = {:?}\n\
+             [store]\npaths = [{store:?}]\n[policy]\nDOMaxCacheSize = 100\n[log]\nlevel = \"warn\"\n\
+             [origins.connect]\n",
+            admin(address),
+            setup.memory,
+            setup.shards,
+            setup.driver,
+        );
+        for (host, origin) in &setup.connect {
+            config.push_str(&format!("{host:?} = \"{origin}\"\n"));
+        }
+        let file = directory.join("larder.toml");
+        std::fs::write(&file, config)?;
+        let mut command = pinned(&beside("larder")?, core);
+        command.arg("serve").arg("--config").arg(&file);
+        Self::start(Kind::Larder, command, address, directory)
+    }
+
+    fn start(
+        kind: Kind,
+        mut command: Command,
+        address: SocketAddr,
+        directory: &Path,
+    ) -> Result<Self> {
+        let log = directory.join(format!("{}.log", kind.name()));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = command
+            .env("PATH", path())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", kind.name()))?;
+        let mut server = Self {
+            kind,
+            address,
+            child,
+            log,
+        };
+        server.wait()?;
+        Ok(server)
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let there = match self.kind {
+                Kind::Larder => get(admin(self.address), "/readyz")
+                    .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")),
+                _ => TcpStream::connect(self.address).is_ok(),
+            };
+            if there {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended ({status}): {}", self.kind.name(), self.said());
+            }
+            if started.elapsed() > START_MAX {
+                bail!("{} does not listen: {}", self.kind.name(), self.said());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The number of its first process, which is that of its group.
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The sum of a figure's series whose labels contain `label`, from larder's metrics.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn metric(&self, name: &str, label: &str) -> Result<f64> {
+        let metrics = get(admin(self.address), "/metrics")?;
+        let series = metrics.lines().filter(|line| {
+            !line.starts_with('#')
+                && line.split(['{', ' ']).next() == Some(name)
+                && line.contains(label)
+        });
+        Ok(series
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
+    }
+
+    /// Ends it as a power cut would, but for what the kernel has.
+    pub fn kill(&mut self) {
+        let group = format!("-{}", self.group());
+        let _ = Command::new("kill")
+            .args(["-s", "KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Where the admin address of a larder is that serves at `address`.
+fn admin(address: SocketAddr) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, address.port() + 1000))
+}
+
+/// A whole answer as text.
+fn get(address: SocketAddr, target: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// A command that runs on one core.
+#[must_use]
+pub fn pinned(program: &Path, core: Option<usize>) -> Command {
+    match core {
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", &core.to_string()]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}

@@ -1,0 +1,283 @@
+//! The same load on several servers, in turns. The rule: one server on one core, the client on another, rounds
+//! interleaved, medians with their ends; what any client saw wrong makes the run worthless.
+
+use crate::cpu;
+use crate::latency::Spread;
+use crate::place::beside;
+use crate::servers::{Kind, LarderSetup, Server, pinned};
+use anyhow::{Context, Result, ensure};
+use larder::demo::content::{File, PIECE_BYTES};
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+const SERVER_CORE: usize = 0;
+const CLIENT_CORE: usize = 1;
+
+/// The name by which larder's clients call the origin.
+const HOST: &str = "download.windowsupdate.com";
+
+/// What is compared, and how long.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Which servers.
+    pub kinds: Vec<Kind>,
+    /// Bytes of the object, all of it warm.
+    pub content_bytes: u64,
+    /// Bytes of a range, one run for each.
+    pub range_bytes: Vec<u64>,
+    /// Connections.
+    pub connections: usize,
+    /// Requests under way on each.
+    pub pipeline: usize,
+    /// Rounds.
+    pub rounds: usize,
+    /// Seconds of load in each round.
+    pub seconds: f64,
+}
+
+/// One server at one size in one round.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Body bytes.
+    pub bytes: f64,
+    /// Answers.
+    pub requests: f64,
+    /// Seconds of load.
+    pub seconds: f64,
+    /// Latencies in milliseconds: median, 99th percentile, slowest.
+    pub latency_ms: [f64; 3],
+    /// 1 where all connections got the same.
+    pub fairness: f64,
+    /// Busy seconds of the server's core.
+    pub core_seconds: f64,
+    /// Seconds that the server's processes ran.
+    pub process_seconds: f64,
+}
+
+/// All rounds of one server at one size.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Which server.
+    pub kind: Kind,
+    /// At which size.
+    pub range_bytes: u64,
+    /// Its rounds.
+    pub samples: Vec<Sample>,
+}
+
+impl Row {
+    /// A figure of each round.
+    fn spread(&self, of: impl Fn(&Sample) -> f64) -> Spread {
+        Spread::of(self.samples.iter().map(of))
+    }
+
+    /// Busy seconds of the server's core for each GB.
+    #[must_use]
+    pub fn core_seconds_per_gb(&self) -> Spread {
+        self.spread(|s| s.core_seconds / s.bytes * 1e9)
+    }
+
+    /// Seconds of the server's processes for each GB.
+    #[must_use]
+    pub fn process_seconds_per_gb(&self) -> Spread {
+        self.spread(|s| s.process_seconds / s.bytes * 1e9)
+    }
+}
+
+/// What came of a comparison.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// One for each server and size.
+    pub rows: Vec<Row>,
+    /// Of larder's requests, those answered on shard threads; None without larder.
+    pub on_shard: Option<f64>,
+}
+
+impl Comparison {
+    /// Runs it in a directory, which must be empty and have room for the content several times.
+    ///
+    /// # Errors
+    /// A server does not start, or a client saw something wrong.
+    pub fn run(&self, directory: &Path) -> Result<Compared> {
+        let file = File {
+            title: "the object",
+            hosts: vec![HOST.to_owned()],
+            path: "/c/update_0123456789abcdef0123456789abcdef01234567.cab".to_owned(),
+            signed: false,
+            len: self.content_bytes,
+            seed: 17,
+            foreign: true,
+        };
+        let root = directory.join("root");
+        write_out(&file, &root)?;
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (origin, mut port) = (at(8700), 8701);
+        let _origin = Server::nginx(Kind::NginxStatic, directory, &root, origin, origin, None)?;
+        let setup = LarderSetup {
+            connect: vec![(HOST.to_owned(), origin)],
+            // The memory tier is a part of it, and holds all of the content.
+            memory: format!("{}MiB", (self.content_bytes >> 20) * 3 + 512),
+            shards: 1,
+            ..LarderSetup::default()
+        };
+        let mut servers = Vec::new();
+        for kind in &self.kinds {
+            let core = Some(SERVER_CORE);
+            servers.push(match kind {
+                Kind::Larder => Server::larder(directory, at(port), &setup, core)?,
+                kind => Server::nginx(*kind, directory, &root, at(port), origin, core)?,
+            });
+            port += 1;
+        }
+        for server in &servers {
+            // Twice and more, so that what must be asked for twice to stay in memory is there.
+            for _ in 0..3 {
+                read_through(server, &file)?;
+            }
+        }
+        let mut rows = Vec::new();
+        for range_bytes in &self.range_bytes {
+            let mut of_size: Vec<Row> = servers
+                .iter()
+                .map(|server| Row {
+                    kind: server.kind,
+                    range_bytes: *range_bytes,
+                    samples: Vec::new(),
+                })
+                .collect();
+            for round in 0..self.rounds {
+                for (server, row) in servers.iter().zip(&mut of_size) {
+                    eprint!(
+                        "\r  {range_bytes:>8} bytes, round {}, {:<24}",
+                        round + 1,
+                        row.kind.name()
+                    );
+                    row.samples.push(self.sample(server, &file, *range_bytes)?);
+                }
+            }
+            rows.extend(of_size);
+        }
+        eprintln!("\r{:60}\r", "");
+        let larder = servers.iter().find(|server| server.kind == Kind::Larder);
+        let on_shard = larder.map(|server| {
+            let name = "larder_http_served_total";
+            let on_shard = server.metric(name, "by=\"shard\"")?;
+            Ok::<_, anyhow::Error>(on_shard / server.metric(name, "")?)
+        });
+        Ok(Compared {
+            rows,
+            on_shard: on_shard.transpose()?,
+        })
+    }
+
+    fn sample(&self, server: &Server, file: &File, range_bytes: u64) -> Result<Sample> {
+        let core = cpu::core_seconds(SERVER_CORE)?;
+        let process = cpu::group_seconds(server.group())?;
+        let output = pinned(&beside("larder-load")?, Some(CLIENT_CORE))
+            .args(["--address", &server.address.to_string()])
+            .args(["--path", &file.path, "--host", HOST])
+            .args([
+                "--size",
+                &file.len.to_string(),
+                "--seed",
+                &file.seed.to_string(),
+            ])
+            .args(["--range-bytes", &range_bytes.to_string()])
+            .args(["--connections", &self.connections.to_string()])
+            .args(["--pipeline", &self.pipeline.to_string()])
+            .args(["--seconds", &self.seconds.to_string()])
+            .output()
+            .context("cannot start larder-load")?;
+        let (core, process) = (
+            cpu::core_seconds(SERVER_CORE)? - core,
+            cpu::group_seconds(server.group())? - process,
+        );
+        ensure!(
+            output.status.success(),
+            "{}: {}{}",
+            server.kind.name(),
+            String::from_utf8_lossy(&output.stderr),
+            server.said()
+        );
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let figure = |name: &str| report[name].as_f64().unwrap_or(f64::NAN);
+        Ok(Sample {
+            bytes: figure("bytes"),
+            requests: figure("requests"),
+            seconds: figure("seconds"),
+            latency_ms: [figure("p50_ms"), figure("p99_ms"), figure("max_ms")],
+            fairness: figure("fairness"),
+            core_seconds: core,
+            process_seconds: process,
+        })
+    }
+}
+
+/// Makes the object up as a real file.
+fn write_out(file: &File, root: &Path) -> Result<()> {
+    let path = root.join(&file.path[1..]);
+    fs::create_dir_all(path.parent().unwrap_or(root))?;
+    let mut out = fs::File::create(path)?;
+    let mut piece = vec![0; usize::try_from(PIECE_BYTES)?];
+    for number in 0..file.pieces() {
+        let (start, end) = file.piece(number);
+        let piece = &mut piece[..usize::try_from(end - start)?];
+        file.fill(start, piece);
+        out.write_all(piece)?;
+    }
+    Ok(())
+}
+
+/// Reads the whole object once, by ranges of a piece.
+fn read_through(server: &Server, file: &File) -> Result<()> {
+    use larder::demo::client::{Client, Naming};
+    let naming = match server.kind {
+        Kind::Larder => Naming::Host,
+        _ => Naming::Plain,
+    };
+    let client = Client {
+        cache: server.address,
+        naming,
+        connections: 7,
+        seed: 5,
+    };
+    let files = [std::sync::Arc::new(file.clone())];
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let tally = runtime.block_on(client.fetch(&files, &std::sync::Arc::default()));
+    let name = server.kind.name();
+    ensure!(tally.faults.is_empty(), "{name}: {}", tally.faults[0]);
+    Ok(())
+}
+
+/// The rows as a table in Markdown.
+#[must_use]
+pub fn table(rows: &[Row]) -> String {
+    let mut table = "| range | server | GB/s | requests/s | p50 ms | p99 ms | max ms | fairness | core s/GB | process s/GB |\n\
+                     |---|---|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for row in rows {
+        let cell = |of: &dyn Fn(&Sample) -> f64, digits: usize| {
+            let Spread { min, median, max } = row.spread(of);
+            format!("{min:.digits$}/**{median:.digits$}**/{max:.digits$}")
+        };
+        table.push_str(&format!(
+            "| {} KiB | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            row.range_bytes >> 10,
+            row.kind.name(),
+            cell(&|s| s.bytes / s.seconds / 1e9, 2),
+            cell(&|s| s.requests / s.seconds, 0),
+            cell(&|s| s.latency_ms[0], 2),
+            cell(&|s| s.latency_ms[1], 2),
+            cell(&|s| s.latency_ms[2], 1),
+            cell(&|s| s.fairness, 3),
+            cell(&|s| s.core_seconds / s.bytes * 1e9, 3),
+            cell(&|s| s.process_seconds / s.bytes * 1e9, 3),
+        ));
+    }
+    table
+}

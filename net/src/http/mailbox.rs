@@ -1,0 +1,86 @@
+//! What other threads tell a shard thread. The rule: telling never blocks and never loses anything; the shard is woken
+//! and reads its mail in its next turn.
+
+use crate::ask::Resolution;
+use crossbeam::queue::SegQueue;
+use larder_content::PieceId;
+use larder_storage::driver::{Token, Wake};
+use larder_storage::flight::Watch;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// One piece of news.
+pub(crate) enum Note {
+    /// A connection that another shard accepted.
+    Socket(OwnedFd),
+    /// What a connection's request number `serial` asked to be resolved.
+    Resolved {
+        token: Token,
+        serial: u32,
+        resolution: Resolution,
+    },
+    /// A piece that a connection watches has more bytes, is whole, or failed.
+    Progress(Token, PieceId),
+    /// Stop accepting, end connections as they become idle.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// A shard's mail, and what others may know of it.
+pub(crate) struct Mailbox {
+    notes: SegQueue<Note>,
+    wake: OnceLock<Arc<dyn Wake>>,
+    /// Connections it has or will have.
+    pub(crate) connections: AtomicUsize,
+    /// Turns of its loop.
+    pub(crate) turns: AtomicU64,
+    /// Its thread runs.
+    pub(crate) alive: AtomicBool,
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            notes: SegQueue::new(),
+            wake: OnceLock::new(),
+            connections: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
+            alive: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on the shard is woken so.
+    pub(crate) fn open(&self, wake: Arc<dyn Wake>) {
+        // A shard opens its mailbox once.
+        let _ = self.wake.set(wake);
+        self.alive.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn tell(&self, note: Note) {
+        self.notes.push(note);
+        if let Some(wake) = self.wake.get() {
+            wake.wake();
+        }
+    }
+
+    pub(crate) fn read(&self) -> Option<Note> {
+        self.notes.pop()
+    }
+}
+
+impl Watch for Mailbox {
+    fn progress(&self, token: Token, id: PieceId) {
+        self.tell(Note::Progress(token, id));
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox")
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,502 @@
+//! One shard thread: a driver, its connections, and the loop that joins them. The rule: a turn takes all that has
+//! happened, does all that can be done without waiting, and waits once; nothing here blocks but the driver's wait.
+
+mod body;
+mod decide;
+mod link;
+
+use crate::http::handoff::HandedOver;
+use crate::http::mailbox::{Mailbox, Note};
+use crate::http::plane::{PlaneParts, ShardReport};
+use crate::http::timers::Timers;
+use crate::settings::Settings;
+use larder_proto::answer::{http_date, write_error};
+use larder_proto::http::conn::{Action, Conn, Event as Happened, Refuse, Timeouts};
+use larder_proto::time::{Time, UnixSecs};
+use larder_storage::arena::Arena;
+use larder_storage::driver::{Driver, Event, RecvAt, Token};
+use larder_storage::driver_any::{AnyDriver, open_driver};
+use larder_storage::flight::Flight;
+use larder_storage::store::{DiskPiece, SlabRead};
+use link::{Link, Links, Source};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::plane::PlaneOptions;
+
+/// How long a listener that could not accept is left alone.
+const LISTEN_PAUSE: Duration = Duration::from_millis(200);
+
+/// An idle connection keeps a buffer of this size; a larger one is given back.
+const IDLE_BUFFER_BYTES: usize = 8 << 10;
+
+/// What all shards of a plane share.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) parts: PlaneParts,
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) sendfile_is_safe: bool,
+}
+
+/// What has become of a connection.
+enum Fate {
+    Open,
+    Closed,
+    HandedOver,
+}
+
+/// A disk read under way. It keeps the slab file open until it is over, whatever becomes of its connection.
+struct ReadUnderWay {
+    token: Token,
+    serial: u32,
+    piece: DiskPiece,
+    read: SlabRead,
+    _slab: Arc<OwnedFd>,
+}
+
+/// One shard.
+pub(crate) struct Shard {
+    common: Arc<Common>,
+    mailbox: Arc<Mailbox>,
+    number: usize,
+    driver: AnyDriver,
+    arena: Arena,
+    links: Links,
+    timers: Timers,
+    settings: Arc<Settings>,
+    timeouts: Timeouts,
+    now: Time,
+    unix: UnixSecs,
+    date: [u8; 29],
+    reads: Vec<Option<ReadUnderWay>>,
+    reads_free: Vec<usize>,
+    /// Connections that wait for a frame, the longest first.
+    line: VecDeque<Token>,
+    /// Connections that hold a frame while their socket is full.
+    holders: VecDeque<Token>,
+    /// Connections that have more to do but let others go first.
+    again: Vec<Token>,
+    /// Flights claimed and not asked for yet.
+    claims: Vec<Arc<Flight>>,
+    /// Listeners to listen on again, and when.
+    paused: Vec<(Time, u32)>,
+    /// Bytes for connections that are gone, so that the driver gets its buffers back.
+    discarded: Vec<u8>,
+    draining: bool,
+    stopping: bool,
+}
+
+impl Shard {
+    /// Opens the driver of the calling thread.
+    pub(crate) fn open(
+        common: Arc<Common>,
+        number: usize,
+        options: &PlaneOptions,
+    ) -> io::Result<(Self, ShardReport)> {
+        let arena = Arena::new(options.arena_bytes)?;
+        let (driver, why_not_ring) = open_driver(options.prefer, &arena)?;
+        let report = ShardReport {
+            driver: driver.kind(),
+            describe: driver.describe(),
+            advice: why_not_ring.or_else(|| driver.advice().map(str::to_owned)),
+        };
+        let mailbox = Arc::clone(&common.mailboxes[number]);
+        mailbox.open(driver.waker());
+        let settings = common.parts.settings.load_full();
+        let (now, unix) = (common.parts.clock.now(), common.parts.clock.unix());
+        let shard = Self {
+            mailbox,
+            number,
+            driver,
+            arena,
+            links: Links::default(),
+            timers: Timers::new(now),
+            timeouts: timeouts(&settings),
+            settings,
+            now,
+            unix,
+            date: http_date(unix),
+            reads: Vec::new(),
+            reads_free: Vec::new(),
+            line: VecDeque::new(),
+            holders: VecDeque::new(),
+            again: Vec::new(),
+            claims: Vec::new(),
+            paused: Vec::new(),
+            discarded: Vec::new(),
+            draining: false,
+            stopping: false,
+            common,
+        };
+        Ok((shard, report))
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// The driver's, when it is broken; then the connections of this shard are gone.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        for listener in 0..self.common.listeners.len() {
+            self.listen(listener);
+        }
+        let (mut events, mut due) = (Vec::new(), Vec::new());
+        loop {
+            self.mailbox.turns.fetch_add(1, Ordering::Relaxed);
+            let patience = if self.again.is_empty() {
+                self.timers.patience(self.now)
+            } else {
+                Duration::ZERO
+            };
+            self.driver.wait(Some(patience), &mut events)?;
+            self.look_at_the_clock();
+            for event in events.drain(..) {
+                self.happened(event);
+            }
+            while let Some(note) = self.mailbox.read() {
+                self.told(note);
+            }
+            self.timers.expired(self.now, &mut due);
+            for token in due.drain(..) {
+                self.due(token);
+            }
+            for token in std::mem::take(&mut self.again) {
+                self.tell(token, Happened::Arrived);
+            }
+            self.serve_line();
+            self.listen_again();
+            if self.stopping && self.links.len() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let parts = &self.common.parts;
+        self.now = parts.clock.now();
+        let unix = parts.clock.unix();
+        if unix != self.unix {
+            self.unix = unix;
+            self.date = http_date(unix);
+        }
+        let current = parts.settings.load();
+        if !Arc::ptr_eq(&current, &self.settings) {
+            self.settings = Arc::clone(&current);
+            self.timeouts = timeouts(&self.settings);
+        }
+    }
+
+    fn listen(&mut self, listener: usize) {
+        if let Ok(number) = u32::try_from(listener) {
+            let fd = self.common.listeners[listener].as_raw_fd();
+            self.driver.listen(number, fd);
+        }
+    }
+
+    fn listen_again(&mut self) {
+        if self.draining {
+            self.paused.clear();
+        }
+        while let Some(at) = self.paused.iter().position(|(due, _)| *due <= self.now) {
+            let (_, listener) = self.paused.swap_remove(at);
+            self.listen(listener as usize);
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Accepted { fd, .. } => self.accepted(fd),
+            Event::AcceptFailed { listener, error } => {
+                self.common.parts.figures.accept_failures.increment(1);
+                tracing::warn!(%error, "cannot accept connections just now; raise the limit on open files if this stays");
+                self.paused.push((self.now + LISTEN_PAUSE, listener));
+            }
+            Event::Received { token, len: 0, .. } => self.tell(token, Happened::Ended),
+            Event::Received { token, at, len } => self.received(token, at, len),
+            Event::RecvFailed { token, .. } => self.tell(token, Happened::Broken),
+            Event::Writable { token } => self.tell(token, Happened::Room),
+            Event::Cancelled { token } => self.tell(token, Happened::Cancelled),
+            Event::Read { token, buf, result } => self.read_done(token, buf, result),
+            Event::Woken => {}
+        }
+    }
+
+    fn received(&mut self, token: Token, at: RecvAt, len: usize) {
+        if let Some(link) = self.links.get(token) {
+            self.driver.take(at, len, &mut link.inbox);
+            self.tell(token, Happened::Received);
+        } else {
+            self.driver.take(at, len, &mut self.discarded);
+            self.discarded.clear();
+        }
+    }
+
+    fn told(&mut self, note: Note) {
+        match note {
+            Note::Socket(fd) => self.welcome(fd),
+            Note::Resolved {
+                token,
+                serial,
+                resolution,
+            } => {
+                if let Some(link) = self.links.get(token).filter(|link| link.serial == serial) {
+                    link.resolution = Some(resolution);
+                    self.tell(token, Happened::Arrived);
+                }
+            }
+            Note::Progress(token, id) => {
+                if let Some(link) = self.links.get(token) {
+                    link.watching = link.watching.take().filter(|flight| flight.id() != id);
+                    self.tell(token, Happened::Arrived);
+                }
+            }
+            Note::Drain => {
+                self.draining = true;
+                for listener in 0..self.common.listeners.len() {
+                    self.driver
+                        .unlisten(u32::try_from(listener).unwrap_or(u32::MAX));
+                }
+                self.tell_all(Happened::Drain);
+            }
+            Note::Stop => {
+                self.stopping = true;
+                self.tell_all(Happened::Stop);
+            }
+        }
+    }
+
+    fn tell_all(&mut self, event: Happened) {
+        for token in self.links.tokens() {
+            self.tell(token, event);
+        }
+    }
+
+    /// A connection was accepted here: it goes to the least loaded shard, which costs less than one that is served by a
+    /// busy core for as long as it lives.
+    fn accepted(&mut self, fd: OwnedFd) {
+        self.common.parts.figures.accepted.increment(1);
+        self.common.parts.figures.connections.increment(1.0);
+        let load = |mailbox: &Arc<Mailbox>| mailbox.connections.load(Ordering::Relaxed);
+        let others = self.common.mailboxes.iter().enumerate();
+        let least = others
+            .filter(|(_, mailbox)| mailbox.alive.load(Ordering::Acquire))
+            .min_by_key(|(_, mailbox)| load(mailbox));
+        if let Some((number, mailbox)) = least
+            && number != self.number
+            && load(mailbox) < load(&self.mailbox)
+        {
+            mailbox.connections.fetch_add(1, Ordering::Relaxed);
+            mailbox.tell(Note::Socket(fd));
+            return;
+        }
+        self.mailbox.connections.fetch_add(1, Ordering::Relaxed);
+        self.welcome(fd);
+    }
+
+    fn welcome(&mut self, socket: OwnedFd) {
+        let conn = Conn::new(self.now, self.draining);
+        let token = self.links.add(|token| Link::new(socket, token, conn));
+        let event = if self.stopping {
+            Happened::Stop
+        } else {
+            // A connection begins as one that has something to look at.
+            Happened::Arrived
+        };
+        self.tell(token, event);
+    }
+
+    fn due(&mut self, token: Token) {
+        if let Some(link) = self.links.get(token) {
+            link.armed = None;
+            self.tell(token, Happened::Tick);
+        }
+    }
+
+    /// Gives frames that came back to those who wait for one, and takes frames from those who can not send.
+    fn serve_line(&mut self) {
+        while !self.line.is_empty() && self.arena.free_frames() == 0 {
+            let Some(holder) = self.holders.pop_front() else {
+                break;
+            };
+            if let Some(link) = self.links.get(holder) {
+                link.holds = false;
+                if let Some(body) = &mut link.body
+                    && matches!(body.source, Source::Disk { .. })
+                {
+                    body.source = Source::Unknown;
+                }
+            }
+        }
+        for _ in 0..self.arena.free_frames().min(self.line.len()) {
+            let Some(token) = self.line.pop_front() else {
+                return;
+            };
+            if let Some(link) = self.links.get(token) {
+                link.first_in_line = true;
+                self.tell(token, Happened::Arrived);
+            }
+        }
+    }
+
+    /// Lets a connection know what happened, and does what it wants done.
+    fn tell(&mut self, token: Token, event: Happened) {
+        let Some(mut link) = self.links.take(token) else {
+            return;
+        };
+        link.conn.apply(event, &self.timeouts, self.now);
+        let mut inbox = std::mem::take(&mut link.inbox);
+        match self.act(&mut link, &mut inbox) {
+            Fate::Open => {}
+            Fate::Closed => return self.gone(&mut link),
+            Fate::HandedOver => {
+                self.gone(&mut link);
+                let Link { socket, .. } = *link;
+                let received = inbox;
+                let take_over = &self.common.parts.take_over;
+                return take_over.take_over(HandedOver { socket, received });
+            }
+        }
+        if inbox.is_empty() && inbox.capacity() > IDLE_BUFFER_BYTES {
+            inbox = Vec::new();
+        }
+        link.inbox = inbox;
+        if let Some(deadline) = link.conn.deadline(&self.timeouts)
+            && link.armed.is_none_or(|armed| deadline < armed)
+        {
+            link.armed = Some(deadline);
+            self.timers.arm(token, deadline);
+        }
+        self.links.put(link);
+    }
+
+    /// Does what a connection wants done, until it rests.
+    fn act(&mut self, link: &mut Link, inbox: &mut Vec<u8>) -> Fate {
+        loop {
+            let fd = link.socket.as_raw_fd();
+            let event = match link.conn.next(inbox, self.now) {
+                Action::Rest => return Fate::Open,
+                Action::Receive => {
+                    self.driver.recv(link.token, fd);
+                    continue;
+                }
+                Action::Decide { head, cause } => self.decide(link, &head, cause),
+                Action::Refuse(refuse) => self.refuse(link, refuse),
+                Action::Send => self.send(link, inbox),
+                Action::AwaitRoom => {
+                    self.driver.writable(link.token, fd);
+                    continue;
+                }
+                Action::Forget(bytes) => {
+                    inbox.drain(..bytes);
+                    continue;
+                }
+                Action::FinishSending => {
+                    // A client that is gone already is closed on soon.
+                    let _ = socket2::SockRef::from(&link.socket).shutdown(Shutdown::Write);
+                    continue;
+                }
+                Action::Discard => {
+                    inbox.clear();
+                    continue;
+                }
+                Action::Cancel => {
+                    self.driver.cancel(link.token, fd);
+                    continue;
+                }
+                Action::TakeOver => return Fate::HandedOver,
+                Action::Close { cut } => {
+                    if cut {
+                        self.common.parts.figures.cut.increment(1);
+                    }
+                    self.count(link);
+                    return Fate::Closed;
+                }
+            };
+            link.conn.apply(event, &self.timeouts, self.now);
+        }
+    }
+
+    fn refuse(&mut self, link: &mut Link, refuse: Refuse) -> Happened {
+        link.drop_answer();
+        let keep_alive = link.conn.may_keep(refuse.keep_alive);
+        self.write_refusal(
+            link,
+            refuse.status,
+            refuse.reason,
+            keep_alive,
+            refuse.head_only,
+        );
+        Happened::Answering { keep_alive }
+    }
+
+    /// Writes an error as the answer.
+    fn write_refusal(
+        &self,
+        link: &mut Link,
+        status: u16,
+        reason: &str,
+        keep_alive: bool,
+        head_only: bool,
+    ) {
+        let retry_after_s = match status {
+            503 => Some(5),
+            502 | 504 => Some(2),
+            _ => None,
+        };
+        let begin = link.out.len();
+        write_error(
+            &mut link.out,
+            status,
+            reason,
+            keep_alive,
+            retry_after_s,
+            &self.date,
+        );
+        if head_only {
+            let head = link.out[begin..]
+                .windows(4)
+                .position(|end| end == b"\r\n\r\n");
+            if let Some(head) = head {
+                link.out.truncate(begin + head + 4);
+            }
+        }
+        link.said = Some((status, None));
+    }
+
+    /// Counts the answer at hand, once.
+    fn count(&mut self, link: &mut Link) {
+        if let Some((status, cache)) = link.said.take() {
+            let figures = &self.common.parts.figures;
+            figures.request(status, cache);
+            figures.requests_on_shard.increment(1);
+        }
+    }
+
+    fn gone(&mut self, link: &mut Link) {
+        link.unwatch();
+        self.links.remove(link.token);
+        self.mailbox.connections.fetch_sub(1, Ordering::Relaxed);
+        self.common.parts.figures.connections.decrement(1.0);
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        self.mailbox.alive.store(false, Ordering::Release);
+        self.mailbox.connections.store(0, Ordering::Relaxed);
+    }
+}
+
+fn timeouts(settings: &Settings) -> Timeouts {
+    Timeouts {
+        idle: Duration::from_millis(settings.idle_timeout_ms),
+        head: Duration::from_millis(settings.head_timeout_ms),
+        stall: Duration::from_millis(settings.send_stall_timeout_ms),
+        first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
+    }
+}

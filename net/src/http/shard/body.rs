@@ -1,0 +1,401 @@
+//! The body of an answer, piece by piece: found, read, waited for, sent. The rule: a byte is sent from memory that is
+//! final (a frame's filled part, or what was verified after a read), or not at all.
+
+use super::link::{Body, Link, OF_A_READ, Source};
+use super::{ReadUnderWay, Shard};
+use crate::sock;
+use larder_content::{BLOCK_BYTES, PieceId, Span};
+use larder_proto::http::conn::{Event as Happened, Failure, Remedy};
+use larder_proto::http::walk::Part;
+use larder_storage::arena::FRAME_BYTES;
+use larder_storage::buf::IoBuf;
+use larder_storage::driver::{Driver, Token};
+use larder_storage::flight::{FlightError, FlightState, Watch, Watcher};
+use larder_storage::ram_tier::RamFrame;
+use larder_storage::store::{Claim, DiskPiece, Found, Verified};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+
+/// What one connection may send in one go; then others have their turn.
+const TURN_BYTES: u64 = 2 << 20;
+
+/// Look-ups without a byte sent after which a piece is given up: it keeps being moved, or found damaged.
+const LOOKS_MAX: u32 = 16;
+
+/// The origin may not be asked any more.
+pub(super) const NOT_ALLOWED: FlightError = FlightError::Origin;
+
+/// What there is to send of a piece right now.
+enum Ready {
+    /// These bytes of the piece, from this source.
+    Bytes(Part),
+    /// Nothing, and this is why.
+    Not(Happened),
+}
+
+impl Shard {
+    /// Sends what comes next of an answer, as much as goes.
+    pub(super) fn send(&mut self, link: &mut Link, inbox: &[u8]) -> Happened {
+        let mut left = TURN_BYTES;
+        loop {
+            let Some(mut body) = link.body.take() else {
+                return match self.send_out(link, false) {
+                    Ok(true) => {
+                        self.count(link);
+                        Happened::Done
+                    }
+                    Ok(false) => Happened::Full,
+                    Err(_) => Happened::Broken,
+                };
+            };
+            let Some(part) = body.walk.here() else {
+                continue;
+            };
+            if left == 0 {
+                link.body = Some(body);
+                self.again.push(link.token);
+                return Happened::Yielded;
+            }
+            let ready = match self.ready(link, &mut body, part, inbox) {
+                Ready::Bytes(ready) => ready,
+                Ready::Not(event) => {
+                    link.body = Some(body);
+                    return event;
+                }
+            };
+            let sent = match self.send_out(link, true) {
+                Ok(true) => self.send_part(link, &body, ready),
+                Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(sent) => {
+                    let sent = sent as u64;
+                    left = left.saturating_sub(sent);
+                    self.sent(link);
+                    self.advance(&mut body, part, sent, inbox);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.loosen(link, &mut body);
+                    link.body = Some(body);
+                    return Happened::Full;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Happened::Broken,
+            }
+            link.body = Some(body);
+        }
+    }
+
+    /// Sends what is written; true when nothing is left of it. `more`: bytes of a body follow at once.
+    fn send_out(&self, link: &mut Link, more: bool) -> io::Result<bool> {
+        while link.out_at < link.out.len() {
+            match sock::send(link.socket.as_raw_fd(), &link.out[link.out_at..], more) {
+                Ok(sent) => {
+                    link.out_at += sent;
+                    self.sent(link);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        link.out.clear();
+        link.out_at = 0;
+        Ok(true)
+    }
+
+    /// Some bytes of the answer have left.
+    fn sent(&self, link: &mut Link) {
+        if !link.conn.has_begun() {
+            let waited = self.now.since(link.conn.asked());
+            let figures = &self.common.parts.figures;
+            figures.first_byte_seconds.record(waited.as_secs_f64());
+        }
+        link.conn.apply(Happened::Sent, &self.timeouts, self.now);
+    }
+
+    fn advance(&mut self, body: &mut Body, part: Part, sent: u64, inbox: &[u8]) {
+        body.looks = 0;
+        body.walk.advance(sent);
+        if sent < u64::from(part.to - part.from) {
+            return;
+        }
+        // On to the next piece; some further ahead may be due to be asked for.
+        body.source = Source::Unknown;
+        for piece in body.walk.ask_ahead(self.settings.ahead_bytes_max) {
+            let id = PieceId {
+                content: body.content.no,
+                piece,
+            };
+            let len = body.content.piece_len(piece);
+            if let Claim::Owner(flight) = self.common.parts.store.claim(id, len) {
+                self.claims.push(flight);
+            }
+        }
+        if !self.claims.is_empty() {
+            let route = self.route_of(inbox);
+            self.ask_for(body, || route);
+        }
+    }
+
+    /// What can be sent of `part` now.
+    fn ready(&mut self, link: &mut Link, body: &mut Body, part: Part, inbox: &[u8]) -> Ready {
+        loop {
+            match &body.source {
+                Source::Unknown => {
+                    body.looks += 1;
+                    if body.looks > LOOKS_MAX {
+                        return Ready::Not(Happened::Failed(Failure {
+                            status: 502,
+                            reason: "the piece can not be read",
+                            remedy: Remedy::None,
+                        }));
+                    }
+                    self.look_up(link, body, part, inbox);
+                }
+                Source::Ram(frame) => {
+                    let to = part.to.min(frame.filled());
+                    if to > part.from {
+                        return Ready::Bytes(Part { to, ..part });
+                    }
+                    body.source = Source::Unknown;
+                }
+                Source::Disk { begin, blocks, .. } => {
+                    let end = begin + u32::try_from(blocks.len()).unwrap_or(0);
+                    let to = part.to.min(end);
+                    if part.from >= *begin && to > part.from {
+                        return Ready::Bytes(Part { to, ..part });
+                    }
+                    body.source = Source::Unknown;
+                }
+                Source::Flight(flight) => {
+                    let mut seen = flight.seen();
+                    let waits = |seen: &larder_storage::flight::Seen| {
+                        seen.filled <= part.from
+                            && matches!(seen.state, FlightState::Waiting | FlightState::Filling)
+                    };
+                    if waits(&seen) && link.watching.is_none() {
+                        let wake = Arc::clone(&self.mailbox) as Arc<dyn Watch>;
+                        let token = link.token;
+                        seen = flight.watch(Watcher { wake, token });
+                        if matches!(seen.state, FlightState::Waiting | FlightState::Filling) {
+                            link.watching = Some(Arc::clone(flight));
+                        }
+                    }
+                    if waits(&seen) {
+                        return Ready::Not(Happened::Starved);
+                    }
+                    if seen.filled > part.from {
+                        let to = part.to.min(seen.filled);
+                        return Ready::Bytes(Part { to, ..part });
+                    }
+                    body.source = Source::Unknown;
+                    if let FlightState::Failed(error) = seen.state {
+                        return Ready::Not(Happened::Failed(failure(error)));
+                    }
+                }
+                Source::InLine if link.first_in_line => body.source = Source::Unknown,
+                Source::InLine | Source::Reading(_) => return Ready::Not(Happened::Starved),
+            }
+        }
+    }
+
+    fn look_up(&mut self, link: &mut Link, body: &mut Body, part: Part, inbox: &[u8]) {
+        let id = PieceId {
+            content: body.content.no,
+            piece: part.piece,
+        };
+        match self.common.parts.store.find(id) {
+            Found::Ram(frame) => body.source = Source::Ram(frame),
+            Found::Flight(flight) => body.source = Source::Flight(flight),
+            Found::Disk(place) => self.read(link, body, &place),
+            Found::Absent => match self.common.parts.store.claim(id, body.walk.piece_len()) {
+                Claim::Stored => {}
+                Claim::Waiter(flight) => body.source = Source::Flight(flight),
+                Claim::Owner(flight) => {
+                    body.source = Source::Flight(Arc::clone(&flight));
+                    self.claims.push(flight);
+                    let route = self.route_of(inbox);
+                    self.ask_for(body, || route);
+                }
+            },
+        }
+    }
+
+    /// Has a piece read from disk, what is wanted of it; a hot one whole, into memory.
+    pub(super) fn read(&mut self, link: &mut Link, body: &mut Body, place: &DiskPiece) {
+        let Some(part) = body.walk.here() else {
+            return;
+        };
+        let store = &self.common.parts.store;
+        let whole = Span::new(0, u64::from(place.len));
+        let admitted = if place.hot && place.skip == 0 {
+            store.admit(place)
+        } else {
+            None
+        };
+        let (buf, wanted) = match admitted {
+            Some(writer) => (IoBuf::Ram(writer), whole),
+            None => {
+                let its_turn = std::mem::take(&mut link.first_in_line) || self.line.is_empty();
+                let Some(frame) = its_turn.then(|| self.arena.frame()).flatten() else {
+                    self.line.push_back(link.token);
+                    body.source = Source::InLine;
+                    return;
+                };
+                (
+                    IoBuf::Arena(frame),
+                    Span::new(u64::from(part.from), u64::from(part.to)),
+                )
+            }
+        };
+        let mut read = place.read_of(wanted);
+        if read.len as usize > FRAME_BYTES {
+            // A piece that begins inside a sector and fills all of a frame: its first half, then the other.
+            let half = (wanted.start + wanted.end) / 2;
+            read = place.read_of(Span::new(wanted.start, half));
+        }
+        let Some(slab) = store.slab_fd(place) else {
+            body.source = Source::Unknown;
+            return;
+        };
+        let fd = slab.as_raw_fd();
+        let (offset, len) = (read.offset, read.len);
+        let index = self.reads_free.pop().unwrap_or_else(|| {
+            self.reads.push(None);
+            self.reads.len() - 1
+        });
+        self.reads[index] = Some(ReadUnderWay {
+            token: link.token,
+            serial: link.serial,
+            piece: *place,
+            read,
+            _slab: slab,
+        });
+        self.driver
+            .read(Token(OF_A_READ | index as u64), fd, offset, len, buf);
+        body.source = Source::Reading(place.id);
+    }
+
+    /// A disk read is over, whatever has become of its connection.
+    pub(super) fn read_done(&mut self, token: Token, buf: IoBuf, result: io::Result<()>) {
+        let index = usize::try_from(token.0 & !OF_A_READ).unwrap_or(usize::MAX);
+        let Some(done) = self.reads.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        self.reads_free.push(index);
+        let store = &self.common.parts.store;
+        let source = match result {
+            Err(error) => {
+                store.read_failed(&done.piece, &error);
+                Source::Unknown
+            }
+            Ok(()) => {
+                let bytes = buf.bytes(done.read.blocks.end);
+                let data = bytes.get(done.read.blocks.clone()).unwrap_or(&[]);
+                match (store.verify(&done.piece, done.read.first_block, data), buf) {
+                    (Verified::Good, IoBuf::Ram(writer)) => {
+                        store.admitted(&done.piece, writer);
+                        Source::Unknown
+                    }
+                    (Verified::Good, buf) => Source::Disk {
+                        buf,
+                        begin: done.read.first_block * BLOCK_BYTES,
+                        blocks: done.read.blocks,
+                    },
+                    // Moved: it is looked up again. Corrupt: the store has dropped it, and it is fetched again.
+                    (Verified::Moved | Verified::Corrupt, _) => Source::Unknown,
+                }
+            }
+        };
+        let Some(link) = self
+            .links
+            .get(done.token)
+            .filter(|link| link.serial == done.serial)
+        else {
+            return;
+        };
+        if let Some(body) = &mut link.body
+            && matches!(body.source, Source::Reading(id) if id == done.piece.id)
+        {
+            body.source = source;
+            self.tell(done.token, Happened::Arrived);
+        }
+    }
+
+    fn send_part(&self, link: &Link, body: &Body, part: Part) -> io::Result<usize> {
+        let figures = &self.common.parts.figures;
+        let (sent, counter) = match &body.source {
+            Source::Ram(frame) => (self.send_frame(link, frame, part)?, &figures.bytes_memory),
+            Source::Flight(flight) => {
+                let frame = flight.frame().ok_or(io::ErrorKind::WouldBlock)?;
+                (self.send_frame(link, &frame, part)?, &figures.bytes_origin)
+            }
+            Source::Disk { buf, begin, blocks } => {
+                let bytes = &buf.bytes(blocks.end)[blocks.clone()];
+                let from = (part.from - begin) as usize;
+                let bytes = &bytes[from..from + (part.to - part.from) as usize];
+                (
+                    sock::send(link.socket.as_raw_fd(), bytes, false)?,
+                    &figures.bytes_disk,
+                )
+            }
+            Source::Unknown | Source::Reading(_) | Source::InLine => return Ok(0),
+        };
+        counter.increment(sent as u64);
+        Ok(sent)
+    }
+
+    fn send_frame(&self, link: &Link, frame: &Arc<RamFrame>, part: Part) -> io::Result<usize> {
+        if self.common.sendfile_is_safe {
+            return frame.send_file(link.socket.as_fd(), part.from..part.to);
+        }
+        let bytes = &frame.bytes()[part.from as usize..part.to as usize];
+        sock::send(link.socket.as_raw_fd(), bytes, false)
+    }
+
+    /// The socket is full: memory that others may need is not kept for it.
+    fn loosen(&mut self, link: &mut Link, body: &mut Body) {
+        match &body.source {
+            Source::Disk { .. } if !self.line.is_empty() => body.source = Source::Unknown,
+            Source::Disk { .. } if !link.holds => {
+                link.holds = true;
+                self.holders.push_back(link.token);
+            }
+            Source::Ram(_) | Source::Flight(_) => {
+                let ram = self.common.parts.store.ram();
+                if ram.used_bytes() > ram.capacity_bytes() / 4 * 3 {
+                    link.unwatch();
+                    body.source = Source::Unknown;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a flight's failure means for who waits for it.
+fn failure(error: FlightError) -> Failure {
+    let (status, reason, remedy) = match error {
+        FlightError::Origin => (
+            502,
+            "the origin broke off or answered what cannot be used",
+            Remedy::Again,
+        ),
+        FlightError::Timeout => (504, "the origin did not answer in time", Remedy::Again),
+        FlightError::Overloaded => (503, "too much is asked for at once", Remedy::None),
+        FlightError::Changed => (
+            502,
+            "the origin has another version of the object now",
+            Remedy::Anew,
+        ),
+        FlightError::Closing => (503, "larder is stopping", Remedy::None),
+    };
+    Failure {
+        status,
+        reason,
+        remedy,
+    }
+}

@@ -1,0 +1,327 @@
+//! From a request to its answer's head: route, look up, plan. The rule: what is sent was fresh when the request came,
+//! or was resolved for it.
+
+use super::link::{Before, Body, Link, Source};
+use super::{Shard, body};
+use crate::ask::{Ask, FetchAsk, Reply, Resolution, ResolveAsk};
+use crate::http::mailbox::Note;
+use crate::http::small::{Framing, write_small};
+use larder_content::{PieceId, Span};
+use larder_proto::answer::{CacheStatus, Facts, write_head};
+use larder_proto::http::conn::{Cause, Event as Happened};
+use larder_proto::http::head::{Head, Parsed, parse_head};
+use larder_proto::http::route::{OwnedRoute, Refusal, Route, route};
+use larder_proto::http::walk::Walk;
+use larder_proto::plan::{Conditions, Plan, Representation, plan};
+use larder_proto::range::first_wanted;
+use larder_proto::time::{Time, UnixSecs};
+use larder_storage::record::Content;
+use larder_storage::store::{Claim, Found};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Shard {
+    /// Decides on a request: answers it, asks for what is not known, or gives it away.
+    pub(super) fn decide(&mut self, link: &mut Link, head: &Head<'_>, cause: Cause) -> Happened {
+        if cause == Cause::New {
+            link.serial = link.serial.wrapping_add(1);
+            link.resolution = None;
+            link.before = Before::Nothing;
+        }
+        link.drop_answer();
+        if head.special {
+            return Happened::HandOver;
+        }
+        let settings = Arc::clone(&self.settings);
+        let route = match route(head.target, head.host, false, &settings.rules) {
+            Ok(route) => route,
+            Err(refusal) => return self.refuse_route(link, head, &refusal),
+        };
+        let content = match cause {
+            Cause::New => {
+                let known = self
+                    .common
+                    .parts
+                    .store
+                    .content(&route.identity(&settings.rules).key);
+                link.before = match &known {
+                    Some(content) if content.is_fresh(self.unix) => Before::Fresh,
+                    Some(content) => Before::Stale(content.no),
+                    None => Before::Nothing,
+                };
+                known.filter(|_| link.before == Before::Fresh)
+            }
+            Cause::Changed => None,
+            Cause::Resolved => match link.resolution.take() {
+                Some(Resolution::Content(content)) => Some(content),
+                Some(Resolution::HandOver) => return Happened::HandOver,
+                Some(Resolution::Answer(answer)) => {
+                    let how = Framing {
+                        head_only: head.method == "HEAD",
+                        keep_alive: link.conn.may_keep(head.keep_alive),
+                        minor: head.minor,
+                        cache: settings.cache_status.then_some(CacheStatus::Miss),
+                    };
+                    write_small(&mut link.out, &answer, how, &self.date);
+                    link.said = Some((answer.status, Some(CacheStatus::Miss)));
+                    return Happened::Answering {
+                        keep_alive: how.keep_alive,
+                    };
+                }
+                Some(Resolution::Refused { status, reason }) => {
+                    let keep_alive = link.conn.may_keep(head.keep_alive);
+                    let head_only = head.method == "HEAD";
+                    self.write_refusal(link, status, &reason, keep_alive, head_only);
+                    return Happened::Answering { keep_alive };
+                }
+                // News of something else: the resolution is still under way.
+                None => return Happened::Resolving,
+            },
+        };
+        match content {
+            Some(content) => self.answer(link, head, &route, content),
+            None => {
+                self.resolve(link, head, &route);
+                Happened::Resolving
+            }
+        }
+    }
+
+    fn refuse_route(&self, link: &mut Link, head: &Head<'_>, refusal: &Refusal) -> Happened {
+        if matches!(refusal, Refusal::Forbidden { .. }) {
+            self.common.parts.figures.refused_hosts.increment(1);
+        }
+        let keep_alive = link.conn.may_keep(head.keep_alive);
+        let reason = refusal.to_string();
+        self.write_refusal(
+            link,
+            refusal.status(),
+            &reason,
+            keep_alive,
+            head.method == "HEAD",
+        );
+        Happened::Answering { keep_alive }
+    }
+
+    fn resolve(&self, link: &Link, head: &Head<'_>, route: &Route<'_>) {
+        let (token, serial) = (link.token, link.serial);
+        let mailbox = Arc::clone(&self.mailbox);
+        let reply = Reply::new(move |resolution| {
+            mailbox.tell(Note::Resolved {
+                token,
+                serial,
+                resolution,
+            });
+        });
+        self.common.parts.answer.ask(Ask::Resolve(ResolveAsk {
+            route: route.to_owned(),
+            wanted: first_wanted(head.range),
+            deadline: self.deadline_of(link.conn.asked()),
+            reply,
+        }));
+    }
+
+    /// When a client whose head was complete at `asked` must have its first byte.
+    fn deadline_of(&self, asked: Time) -> Time {
+        asked + Duration::from_millis(self.settings.first_byte_timeout_ms)
+    }
+
+    /// Writes the head and sets the body up.
+    fn answer(
+        &mut self,
+        link: &mut Link,
+        head: &Head<'_>,
+        route: &Route<'_>,
+        content: Arc<Content>,
+    ) -> Happened {
+        let record = content.record();
+        let representation = Representation {
+            length: record.length,
+            etag: record.etag.as_deref(),
+            last_modified: record.last_modified_unix,
+            date: content.date(),
+        };
+        let conditions = Conditions::from(head);
+        let plan = plan(&conditions, &representation);
+        let span = match &plan {
+            Plan::Parts(_) => return Happened::HandOver,
+            Plan::Full if !conditions.head_only => Span::whole(record.length),
+            Plan::Partial(span) => *span,
+            _ => Span::new(0, 0),
+        };
+        let keep_alive = link.conn.may_keep(head.keep_alive);
+        let mut stored = Stored::Unasked;
+        if !span.is_empty() {
+            let mut body = Body {
+                content: Arc::clone(&content),
+                walk: Walk::new(record.length, span),
+                source: Source::Unknown,
+                route: None,
+                deadline: self.deadline_of(link.conn.asked()),
+                looks: 0,
+            };
+            stored = self.survey(link, &mut body);
+            self.ask_for(&mut body, || Some(Arc::new(route.to_owned())));
+            link.body = Some(body);
+        }
+        let cache = stored.status(link.before, &content, self.unix_of(link.conn.asked()));
+        let facts = Facts {
+            length: record.length,
+            etag: record.etag.as_deref(),
+            last_modified: record.last_modified.as_deref(),
+            content_type: record.content_type.as_deref(),
+            extra: &record.extra,
+            age_s: age_s(&content, self.unix),
+            immutable: record.immutable,
+        };
+        let said = self.settings.cache_status.then_some(cache);
+        write_head(
+            &mut link.out,
+            &plan,
+            &facts,
+            keep_alive,
+            head.minor,
+            said,
+            &self.date,
+        );
+        link.said = Some((status_of(&plan), Some(cache)));
+        Happened::Answering { keep_alive }
+    }
+
+    fn unix_of(&self, moment: Time) -> UnixSecs {
+        self.unix.saturating_sub(self.now.since(moment).as_secs())
+    }
+
+    /// Looks at the pieces that are asked for first, and claims those that are missing.
+    fn survey(&mut self, link: &mut Link, body: &mut Body) -> Stored {
+        let ahead = body.walk.ask_ahead(self.settings.ahead_bytes_max);
+        let (mut stored, mut missing) = (false, false);
+        let first = ahead.start;
+        for piece in ahead {
+            let id = PieceId {
+                content: body.content.no,
+                piece,
+            };
+            let store = &self.common.parts.store;
+            if piece == first {
+                match store.find(id) {
+                    Found::Absent => {}
+                    Found::Flight(flight) => {
+                        self.common.parts.figures.coalesced.increment(1);
+                        body.source = Source::Flight(flight);
+                        missing = true;
+                        continue;
+                    }
+                    Found::Ram(frame) => {
+                        body.source = Source::Ram(frame);
+                        stored = true;
+                        continue;
+                    }
+                    Found::Disk(place) => {
+                        self.read(link, body, &place);
+                        stored = true;
+                        continue;
+                    }
+                }
+            }
+            let claim = store.claim(id, body.content.piece_len(piece));
+            missing |= !matches!(claim, Claim::Stored);
+            if let Claim::Owner(flight) = &claim {
+                self.claims.push(Arc::clone(flight));
+            }
+            match claim {
+                Claim::Stored => stored = true,
+                Claim::Waiter(flight) | Claim::Owner(flight) if piece == first => {
+                    // Held from now on, so that its end, how soon it may come, is heard of.
+                    body.source = Source::Flight(flight);
+                }
+                Claim::Waiter(_) | Claim::Owner(_) => {}
+            }
+        }
+        match (stored, missing) {
+            (_, false) => Stored::All,
+            (false, true) => Stored::None,
+            (true, true) => Stored::Some,
+        }
+    }
+
+    /// Asks for the flights that were claimed.
+    pub(super) fn ask_for(
+        &mut self,
+        body: &mut Body,
+        route: impl FnOnce() -> Option<Arc<OwnedRoute>>,
+    ) {
+        if self.claims.is_empty() {
+            return;
+        }
+        if body.route.is_none() {
+            body.route = route();
+        }
+        let flights = std::mem::take(&mut self.claims);
+        let Some(route) = &body.route else {
+            // The rules have changed meanwhile, and the origin may not be asked any more.
+            for flight in &flights {
+                self.common.parts.store.abandon(flight, body::NOT_ALLOWED);
+            }
+            return;
+        };
+        self.common.parts.answer.ask(Ask::Fetch(FetchAsk {
+            content: Arc::clone(&body.content),
+            route: Arc::clone(route),
+            flights,
+            deadline: body.deadline,
+        }));
+    }
+
+    /// The route of the request at the beginning of an inbox.
+    pub(super) fn route_of(&self, inbox: &[u8]) -> Option<Arc<OwnedRoute>> {
+        let Parsed::Head(head) = parse_head(inbox) else {
+            return None;
+        };
+        let route = route(head.target, head.host, false, &self.settings.rules).ok()?;
+        Some(Arc::new(route.to_owned()))
+    }
+}
+
+/// How much of what is to be sent was stored when it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stored {
+    /// There is no body.
+    Unasked,
+    All,
+    Some,
+    None,
+}
+
+impl Stored {
+    /// What to say of it, given what was known of the URL before. `asked`: when the request came, by the wall clock.
+    fn status(self, before: Before, content: &Content, asked: UnixSecs) -> CacheStatus {
+        match (before, self) {
+            (Before::Stale(no), _) if no == content.no => CacheStatus::Revalidated,
+            (Before::Stale(_), _) => CacheStatus::Expired,
+            // What the resolution has just brought was not stored, however quickly it came.
+            (Before::Nothing, _) if content.record().stored_at >= asked => CacheStatus::Miss,
+            (Before::Nothing, Self::Unasked) => CacheStatus::Miss,
+            (_, Self::All | Self::Unasked) => CacheStatus::Hit,
+            (_, Self::Some) => CacheStatus::Partial,
+            (_, Self::None) => CacheStatus::Miss,
+        }
+    }
+}
+
+/// RFC 9111, section 4.2.3, with the origin's `Date` for the moment of the response: never less than the real age as
+/// long as the origin's clock is right, and never less than the origin's path said.
+pub(crate) fn age_s(content: &Content, now: UnixSecs) -> u64 {
+    now.saturating_sub(content.date())
+        .max(content.age_at_receipt_s())
+}
+
+pub(crate) fn status_of(plan: &Plan) -> u16 {
+    match plan {
+        Plan::Full => 200,
+        Plan::Partial(_) | Plan::Parts(_) => 206,
+        Plan::NotModified => 304,
+        Plan::PreconditionFailed => 412,
+        Plan::Unsatisfiable => 416,
+    }
+}

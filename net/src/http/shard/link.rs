@@ -1,0 +1,211 @@
+//! One connection as its shard holds it: the socket, the buffers, the answer at hand. The rule: between two turns a
+//! connection holds at most one piece's frame, and gives it up when others wait for one.
+
+use larder_content::{ContentNo, PieceId};
+use larder_proto::answer::CacheStatus;
+use larder_proto::http::conn::Conn;
+use larder_proto::http::route::OwnedRoute;
+use larder_proto::http::walk::Walk;
+use larder_proto::time::Time;
+use larder_storage::buf::IoBuf;
+use larder_storage::driver::Token;
+use larder_storage::flight::Flight;
+use larder_storage::ram_tier::RamFrame;
+use larder_storage::record::Content;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::ask::Resolution;
+
+/// One connection.
+pub(super) struct Link {
+    pub(super) socket: OwnedFd,
+    pub(super) token: Token,
+    pub(super) conn: Conn,
+    /// Received and not answered.
+    pub(super) inbox: Vec<u8>,
+    /// Written and not sent: a head, or a whole small answer.
+    pub(super) out: Vec<u8>,
+    /// How much of `out` was sent.
+    pub(super) out_at: usize,
+    /// The body that is being sent.
+    pub(super) body: Option<Body>,
+    /// What came of the resolution that was asked for.
+    pub(super) resolution: Option<Resolution>,
+    /// Number of the request at hand: late news for an earlier one is dropped.
+    pub(super) serial: u32,
+    /// What was known of the URL when the request came.
+    pub(super) before: Before,
+    /// Status and cache status of the answer at hand, to be counted when it is over.
+    pub(super) said: Option<(u16, Option<CacheStatus>)>,
+    /// The earliest moment for which it stands in the wheel.
+    pub(super) armed: Option<Time>,
+    /// The flight that will tell it of progress.
+    pub(super) watching: Option<Arc<Flight>>,
+    /// It stands among those that hold a frame while their socket is full.
+    pub(super) holds: bool,
+    /// It is its turn to get a frame.
+    pub(super) first_in_line: bool,
+}
+
+/// What was known of a URL when its request came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Before {
+    /// It was fresh.
+    Fresh,
+    /// It was stale, under this number.
+    Stale(ContentNo),
+    /// Nothing.
+    Nothing,
+}
+
+/// A body on its way to the client.
+pub(super) struct Body {
+    pub(super) content: Arc<Content>,
+    pub(super) walk: Walk,
+    pub(super) source: Source,
+    /// Whom to ask for missing pieces; made when the first is missed.
+    pub(super) route: Option<Arc<OwnedRoute>>,
+    /// When the client must have its first byte.
+    pub(super) deadline: Time,
+    /// Look-ups since the last progress.
+    pub(super) looks: u32,
+}
+
+/// Where the bytes of the piece at hand come from.
+pub(super) enum Source {
+    /// It is to be looked up.
+    Unknown,
+    /// From memory.
+    Ram(Arc<RamFrame>),
+    /// From its flight, as far as that has come.
+    Flight(Arc<Flight>),
+    /// From a frame that was read from disk.
+    Disk {
+        buf: IoBuf,
+        /// Where in the piece the bytes begin.
+        begin: u32,
+        /// Where in the frame they are.
+        blocks: Range<usize>,
+    },
+    /// A disk read is under way.
+    Reading(PieceId),
+    /// It waits for a frame to read into.
+    InLine,
+}
+
+impl Link {
+    pub(super) fn new(socket: OwnedFd, token: Token, conn: Conn) -> Self {
+        Self {
+            socket,
+            token,
+            conn,
+            inbox: Vec::new(),
+            out: Vec::new(),
+            out_at: 0,
+            body: None,
+            resolution: None,
+            serial: 0,
+            before: Before::Nothing,
+            said: None,
+            armed: None,
+            watching: None,
+            holds: false,
+            first_in_line: false,
+        }
+    }
+
+    /// Forgets the answer that was begun, of which nothing was sent.
+    pub(super) fn drop_answer(&mut self) {
+        self.out.clear();
+        self.out_at = 0;
+        self.body = None;
+        self.said = None;
+        self.unwatch();
+    }
+
+    /// Takes its name off the flight that it watches.
+    pub(super) fn unwatch(&mut self) {
+        if let Some(flight) = self.watching.take() {
+            flight.unwatch(self.token);
+        }
+    }
+}
+
+/// The connections of a shard, by token.
+#[derive(Default)]
+pub(super) struct Links {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    open: usize,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    link: Option<Box<Link>>,
+}
+
+/// Tokens of connections are below this; those of disk reads have it set.
+pub(super) const OF_A_READ: u64 = 1 << 63;
+
+impl Links {
+    /// Adds a connection that `make` builds around its token.
+    pub(super) fn add(&mut self, make: impl FnOnce(Token) -> Link) -> Token {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            // There are never as many descriptors.
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let slot = &mut self.slots[index as usize];
+        let token = Token(u64::from(slot.generation) << 32 | u64::from(index));
+        slot.link = Some(Box::new(make(token)));
+        self.open += 1;
+        token
+    }
+
+    /// Takes a connection out to work on it; [`Links::put`] or [`Links::remove`] must follow.
+    pub(super) fn take(&mut self, token: Token) -> Option<Box<Link>> {
+        self.slot(token)?.link.take()
+    }
+
+    pub(super) fn put(&mut self, link: Box<Link>) {
+        if let Some(slot) = self.slot(link.token) {
+            slot.link = Some(link);
+        }
+    }
+
+    /// A connection that is not taken out.
+    pub(super) fn get(&mut self, token: Token) -> Option<&mut Link> {
+        self.slot(token)?.link.as_deref_mut()
+    }
+
+    /// Gives up the token of a connection that was taken out.
+    pub(super) fn remove(&mut self, token: Token) {
+        if let Some(slot) = self.slot(token) {
+            slot.generation = (slot.generation + 1) & 0x7fff_ffff;
+            slot.link = None;
+            self.free.push((token.0 & 0xffff_ffff) as u32);
+            self.open -= 1;
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.open
+    }
+
+    /// All tokens, for news that concerns everybody.
+    pub(super) fn tokens(&self) -> Vec<Token> {
+        let open = self.slots.iter().filter_map(|slot| slot.link.as_deref());
+        open.map(|link| link.token).collect()
+    }
+
+    fn slot(&mut self, token: Token) -> Option<&mut Slot> {
+        let index = usize::try_from(token.0 & 0xffff_ffff).ok()?;
+        self.slots
+            .get_mut(index)
+            .filter(|slot| u64::from(slot.generation) == token.0 >> 32)
+    }
+}

@@ -1,0 +1,128 @@
+//! A client that writes bytes and reads them back strictly. The rule: it takes nothing that a careful client would
+//! not: names in title case, exact lengths, nothing after the body.
+
+use super::{HOST, PATIENCE};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+/// One connection.
+pub(super) struct Client {
+    pub(super) stream: TcpStream,
+    /// Received and not read yet.
+    rest: Vec<u8>,
+}
+
+/// One answer.
+#[derive(Debug)]
+pub(super) struct Got {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Got {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(n, _)| n == name);
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} twice");
+        value
+    }
+}
+
+impl Client {
+    pub(super) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Self {
+            stream,
+            rest: Vec::new(),
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("written");
+    }
+
+    /// Asks with these further header lines (each with its line end) and reads the answer.
+    pub(super) fn get(&mut self, path: &str, more: &str) -> Got {
+        self.ask("GET", path, more)
+    }
+
+    pub(super) fn ask(&mut self, method: &str, path: &str, more: &str) -> Got {
+        self.write(format!("{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{more}\r\n").as_bytes());
+        self.read(method == "HEAD")
+    }
+
+    pub(super) fn read(&mut self, head_only: bool) -> Got {
+        self.try_read(head_only).expect("a whole answer")
+    }
+
+    /// Reads one answer, or says how the connection ended before it was whole.
+    pub(super) fn try_read(&mut self, head_only: bool) -> io::Result<Got> {
+        let mut got = self.try_head()?;
+        let length: usize = got
+            .header("Content-Length")
+            .map_or(0, |length| length.parse().expect("a length"));
+        let length = if head_only { 0 } else { length };
+        while self.rest.len() < length {
+            self.more()?;
+        }
+        got.body = self.rest.drain(..length).collect();
+        Ok(got)
+    }
+
+    /// Reads the head of an answer.
+    pub(super) fn try_head(&mut self) -> io::Result<Got> {
+        let end = loop {
+            if let Some(end) = self.rest.windows(4).position(|w| w == b"\r\n\r\n") {
+                break end;
+            }
+            self.more()?;
+        };
+        let head: Vec<u8> = self.rest.drain(..end + 4).collect();
+        let head = String::from_utf8(head).expect("a head is text");
+        let mut lines = head.trim_end().split("\r\n");
+        let first = lines.next().expect("a first line");
+        assert!(first.starts_with("HTTP/1.1 "), "{first}");
+        let headers: Vec<_> = lines
+            .map(|line| line.split_once(": ").expect("name and value"))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        for (name, _) in &headers {
+            assert!(name.starts_with(|c: char| c.is_ascii_uppercase()), "{name}");
+        }
+        Ok(Got {
+            status: first[9..12].parse().expect("a status"),
+            headers,
+            body: Vec::new(),
+        })
+    }
+
+    /// Reads exactly so many bytes of a body.
+    pub(super) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.rest.len() < count {
+            self.more().expect("more bytes");
+        }
+        self.rest.drain(..count).collect()
+    }
+
+    fn more(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; 256 << 10];
+        let got = self.stream.read(&mut buffer)?;
+        if got == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.rest.extend_from_slice(&buffer[..got]);
+        Ok(())
+    }
+
+    /// Whether the connection was closed, with nothing left to read.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.rest.is_empty() && self.more().is_err()
+    }
+
+    pub(super) fn half_close(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("shut down");
+    }
+}

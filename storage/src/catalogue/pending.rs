@@ -1,0 +1,69 @@
+//! What is put and not yet on disk. The rule: it holds the outcome, not the history: one entry for each content and
+//! one owner for each key, so that it grows with the objects and not with the calls, however long the disk is full.
+
+use super::row::Entry;
+use larder_content::{ContentNo, UrlKey};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Changes that are waiting.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pending {
+    /// What each content becomes; None: it is removed.
+    pub(super) contents: HashMap<ContentNo, Option<Arc<Entry>>>,
+    /// Which content each key was given to last. It leads there only if that content still names it.
+    pub(super) keys: HashMap<UrlKey, ContentNo>,
+}
+
+/// What changes say about a key or a content.
+pub(super) enum Says {
+    /// Nothing: look further.
+    Nothing,
+    /// There is none.
+    None,
+    /// This one.
+    Some(ContentNo, Arc<Entry>),
+}
+
+impl Pending {
+    pub(super) fn put(&mut self, no: ContentNo, entry: Entry) {
+        for key in &entry.keys {
+            self.keys.insert(*key, no);
+        }
+        self.contents.insert(no, Some(Arc::new(entry)));
+    }
+
+    pub(super) fn remove(&mut self, no: ContentNo) {
+        self.contents.insert(no, None);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.contents.is_empty()
+    }
+
+    /// What is known of a content by its number, where `key` is asked for.
+    pub(super) fn content(&self, no: ContentNo, key: &UrlKey) -> Says {
+        match self.contents.get(&no) {
+            None => Says::Nothing,
+            Some(Some(entry)) if entry.keys.contains(key) => Says::Some(no, Arc::clone(entry)),
+            Some(_) => Says::None,
+        }
+    }
+
+    /// What is known of a key.
+    pub(super) fn key(&self, key: &UrlKey) -> Says {
+        self.keys
+            .get(key)
+            .map_or(Says::Nothing, |no| self.content(*no, key))
+    }
+
+    /// Puts older changes under these.
+    pub(super) fn over(&mut self, older: &Self) {
+        for (no, entry) in &older.contents {
+            self.contents.entry(*no).or_insert_with(|| entry.clone());
+        }
+        for (key, no) in &older.keys {
+            self.keys.entry(*key).or_insert(*no);
+        }
+    }
+}
