@@ -200,7 +200,7 @@ fn each_size_class_loses_at_most_a_twentieth() {
         let used = bench.disk.view.slab_bytes.load(Ordering::Relaxed);
         // Just now 1/32 of it was evicted to make room.
         let lost = 1.0 - stored as f64 / (used - used / 32) as f64;
-        println!(
+        eprintln!(
             "{:>7} to {to:>7} bytes: {:.1} % lost",
             from + 1,
             lost * 100.0

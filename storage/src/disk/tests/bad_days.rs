@@ -93,7 +93,7 @@ fn any_failing_operation_loses_only_what_it_touches() {
             }
         }
     }
-    println!("{tried} faults");
+    eprintln!("{tried} faults");
     assert!(tried > 100);
 }
 
@@ -223,7 +223,13 @@ fn a_damaged_block_page_or_head_is_dropped_and_counted() {
     assert_eq!(read(&bench.common.counters.corrupt), 0);
     assert_eq!(bench.check_all(), left + 2);
     // One head: nothing is lost. Both: that slab.
-    let slab = bench.common.index.shard(id(2, 0)).location(id(2, 0)).unwrap().slab();
+    let slab = bench
+        .common
+        .index
+        .shard(id(2, 0))
+        .location(id(2, 0))
+        .unwrap()
+        .slab();
     drop(bench);
     file(slab).lock()[20] ^= 1;
     let mut bench = Bench::open(dir.clone(), CAP, SLAB).unwrap();

@@ -201,11 +201,11 @@ fn cut_everywhere(cap: u64) -> u64 {
 #[test]
 fn power_lost_at_any_operation_leaves_what_was_durable() {
     let states = cut_everywhere(48 << 20);
-    println!("{states} states without evictions");
+    eprintln!("{states} states without evictions");
 }
 
 #[test]
 fn power_lost_while_room_is_made_leaves_nothing_wrong() {
     let states = cut_everywhere(CAP);
-    println!("{states} states with evictions");
+    eprintln!("{states} states with evictions");
 }
