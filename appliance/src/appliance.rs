@@ -13,17 +13,15 @@ use crate::telemetry::gauges::Gauges;
 use arc_swap::ArcSwap;
 use larder_net::clock::Clock;
 use larder_net::download::Download;
-use larder_net::http::{HandedOver, Plane, PlaneOptions, PlaneParts, TakeOver};
+use larder_net::http::{HyperService, Plane, PlaneOptions, PlaneParts};
 use larder_net::metrics::Figures;
 use larder_net::origin::OriginClient;
 use larder_net::settings::Settings;
-use larder_net::sock;
 use larder_storage::store::{OpenError, Store, StoreOptions};
 use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,6 +90,8 @@ pub struct Appliance {
     figures: Arc<Figures>,
     admin: SocketAddr,
     metrics: Option<SocketAddr>,
+    /// What shard threads hand over is served by it.
+    service: HyperService,
     runtime: Runtime,
 }
 
@@ -113,18 +113,6 @@ pub(crate) struct Origin {
     pub(crate) watchdog: Option<Duration>,
     /// Sockets that the service manager opened.
     pub(crate) sockets: Vec<(Purpose, TcpListener)>,
-}
-
-/// Until there is a service for what shard threads do not serve, it is refused in words.
-struct Refuse;
-
-impl TakeOver for Refuse {
-    fn take_over(&self, connection: HandedOver) {
-        let answer =
-            b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        // A fresh answer fits the socket's buffer, or its client is gone.
-        let _ = sock::send(connection.socket.as_raw_fd(), answer, false);
-    }
 }
 
 impl Appliance {
@@ -173,16 +161,19 @@ impl Appliance {
         let clock = Clock::start();
         let settings = Arc::new(ArcSwap::from_pointee(budget.fit(config.settings.clone())));
         let figures = telemetry.within(|| Arc::new(Figures::new()));
-        let answer = {
+        let (answer, service) = {
             let _entered = runtime.enter();
             let origin = OriginClient::new(Arc::clone(&settings), Arc::clone(&figures));
-            Download::spawn(store.clone(), Arc::clone(&settings), origin, clock)
+            let download = Download::spawn(store.clone(), Arc::clone(&settings), origin, clock);
+            let (settings, figures) = (Arc::clone(&settings), Arc::clone(&figures));
+            let service = HyperService::new(download.clone(), settings, figures);
+            (download, service)
         };
         let parts = PlaneParts {
             store: store.clone(),
             settings: Arc::clone(&settings),
             answer: Arc::new(answer),
-            take_over: Arc::new(Refuse),
+            take_over: Arc::new(service.clone()),
             figures: Arc::clone(&figures),
             clock,
         };
@@ -234,6 +225,7 @@ impl Appliance {
             metrics: metrics
                 .transpose()
                 .map_err(|source| StartError::Inherit { source })?,
+            service,
             runtime,
         })
     }
@@ -304,6 +296,12 @@ impl Appliance {
         let plane = self.state.plane.write().take();
         if let Some(plane) = plane {
             plane.stop(cut_after);
+        }
+        // Nothing is handed over any more; what was is given as long again.
+        if !self.runtime.block_on(self.service.drain(cut_after)) {
+            tracing::info!(
+                "requests that pass through were cut off, since they had not ended in time"
+            );
         }
         self.state.store.flush();
         self.state.store.close();

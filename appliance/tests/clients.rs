@@ -91,27 +91,39 @@ fn an_origin_is_named_in_three_ways() {
         ..Setup::default()
     });
     let wanted = rig::real_bytes(MIB + MIB / 2);
-    nginx.put("/filestreamingservice/files/one", &wanted);
+    nginx.put(
+        "/filestreamingservice/files/1f0c7a52-3d1e-4b8a-9c55-6f2f0b1d7e43",
+        &wanted,
+    );
     nginx.put("/default/one", &wanted[1..]);
-    let signed = "/filestreamingservice/files/one?P1=1&P2=2&P3=3&P4=a%2fb";
+    let signed =
+        "/filestreamingservice/files/1f0c7a52-3d1e-4b8a-9c55-6f2f0b1d7e43?P1=1&P2=2&P3=3&P4=a%2fb";
     let forms = [
         ("by parameter", larder.get(SIGNED, signed)),
         (
             "by the parameter in front",
             Get::new(
                 larder.http(),
-                &format!("/filestreamingservice/files/one?cacheHostOrigin={SIGNED}&P1=1"),
+                &format!(
+                    "/filestreamingservice/files/1f0c7a52-3d1e-4b8a-9c55-6f2f0b1d7e43?cacheHostOrigin={SIGNED}&P1=1"
+                ),
             ),
         ),
         (
             "by Host",
-            Get::new(larder.http(), "/filestreamingservice/files/one?P1=7").host(SIGNED),
+            Get::new(
+                larder.http(),
+                "/filestreamingservice/files/1f0c7a52-3d1e-4b8a-9c55-6f2f0b1d7e43?P1=7",
+            )
+            .host(SIGNED),
         ),
         (
             "by an absolute target",
             Get::new(
                 larder.http(),
-                &format!("http://{SIGNED}/filestreamingservice/files/one"),
+                &format!(
+                    "http://{SIGNED}/filestreamingservice/files/1f0c7a52-3d1e-4b8a-9c55-6f2f0b1d7e43"
+                ),
             ),
         ),
     ];

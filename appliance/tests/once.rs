@@ -34,12 +34,18 @@ fn fifty_clients_at_once_cost_one_download() {
     }
     let (mut nginx, larder) = house();
     let wanted = rig::real_bytes(100_000_000);
-    nginx.put("/filestreamingservice/files/cold", &wanted);
+    nginx.put(
+        "/filestreamingservice/files/1f0c7a52-3d1e-4b8a-9c55-6f2f0b1d7e44",
+        &wanted,
+    );
     thread::scope(|scope| {
         for client in 0..50 {
             let (larder, wanted) = (&larder, &wanted);
             scope.spawn(move || {
-                let get = larder.get(rig::larder::SIGNED, "/filestreamingservice/files/cold");
+                let get = larder.get(
+                    rig::larder::SIGNED,
+                    "/filestreamingservice/files/1f0c7a52-3d1e-4b8a-9c55-6f2f0b1d7e44",
+                );
                 if client % 2 == 0 {
                     let answer = get.run().expect("a whole answer");
                     assert_eq!(answer.status, 200, "{}", answer.head);

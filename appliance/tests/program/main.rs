@@ -3,6 +3,7 @@
 
 mod admin;
 mod commands;
+mod content;
 mod running;
 mod signals;
 mod start;

@@ -84,3 +84,18 @@ fn the_start_is_told_in_one_line() {
         "{answer}"
     );
 }
+
+#[test]
+fn a_store_belongs_to_one_process() {
+    let home = Home::new("");
+    let _serving = home.serve();
+    let config = home.config();
+    let (code, _, err) = home.run(&["serve", "--config", &config.to_string_lossy()]);
+    assert_eq!(code, Some(1));
+    let store = home.store();
+    let expected = format!(
+        "larder: the store at {} is in use by another process; stop it first",
+        store.display()
+    );
+    assert!(err.contains(&expected), "{err}");
+}

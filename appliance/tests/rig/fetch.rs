@@ -30,6 +30,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The value of a field, however its name is spelled.
+    pub(crate) fn field_in_any_case(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        Some(fields.find(|(n, _)| n.eq_ignore_ascii_case(name))?.1)
+    }
+
     /// The value of a field whose name is spelled just so.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head
@@ -108,7 +114,8 @@ impl Get {
             head,
             body: Vec::new(),
         };
-        let length = answer.field("Content-Length").map(str::parse);
+        // Only here in any case: that clients find it is tested where clients are served.
+        let length = answer.field_in_any_case("content-length").map(str::parse);
         let bodiless = self.method == "HEAD" || matches!(answer.status, 204 | 304);
         match length {
             _ if bodiless => {}

@@ -1,6 +1,7 @@
 //! The HTTP data plane: connections on shard threads, and the service they are handed over to.
 
 pub mod handoff;
+pub mod hyper_service;
 mod mailbox;
 pub mod plane;
 mod shard;
@@ -10,4 +11,5 @@ mod tests;
 mod timers;
 
 pub use handoff::{HandedOver, TakeOver};
+pub use hyper_service::HyperService;
 pub use plane::{Plane, PlaneOptions, PlaneParts, ShardReport};

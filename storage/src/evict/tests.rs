@@ -72,7 +72,7 @@ impl Slow {
             };
             let slot = queue.remove(0);
             let count = self.touches.entry(slot).or_default();
-            if of_small && *count >= 2 {
+            if of_small && *count >= 1 {
                 refused_in_a_row = 0;
                 *count = 0;
                 self.main.push(slot);
