@@ -59,7 +59,10 @@ fn any_failing_operation_loses_only_what_it_touches() {
         for first in 1..=counts[&op] {
             for errno in [libc::EIO, libc::ENOSPC, libc::EROFS] {
                 // Free space is asked for often, and sync has one meaning whatever the number.
-                if (op == Op::Free && first % 8 != 1) || (op == Op::Sync && errno != libc::EIO) {
+                if (op == Op::Free && first % 8 != 1)
+                    || (op == Op::Write && first % 8 != 1)
+                    || (op == Op::Sync && errno != libc::EIO)
+                {
                     continue;
                 }
                 faults.set(Some(Fault {
