@@ -15,6 +15,8 @@ mod load;
 mod packs;
 mod places;
 mod room;
+#[cfg(test)]
+mod tests;
 
 use crate::block_io::{AlignedBuf, BlockDir, SECTOR_BYTES};
 use crate::evict::{Evictor, Touches};
@@ -434,6 +436,10 @@ impl Disk {
             }
         } else {
             self.condemn(slab, error);
+            // It is there still where the file system has become read-only.
+            if let Some(Some(books)) = self.books.get_mut(slab as usize) {
+                books.runs.give(start, sectors);
+            }
         }
     }
 

@@ -7,7 +7,6 @@ pub mod arena;
 pub mod block_io;
 pub mod buf;
 pub mod catalogue;
-mod catalogue_lines;
 mod contents;
 mod disk;
 pub mod driver;
@@ -28,6 +27,8 @@ pub mod record;
 pub mod ring;
 mod slab;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod transfer;
 mod writer;
 

@@ -12,7 +12,7 @@ pub use crate::limits::SizeLimit;
 pub(crate) use counters::Counters;
 pub use types::*;
 
-use crate::catalogue_lines::Catalogue;
+use crate::catalogue::Catalogue;
 use crate::contents::{Contents, Renamed};
 use crate::disk::Common;
 use crate::flight::{Flight, FlightError, FlightState};
@@ -30,7 +30,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 #[derive(Debug)]
@@ -39,6 +39,8 @@ struct Inner {
     common: Common,
     contents: Contents,
     catalogue: Catalogue,
+    /// What the limit counts for it.
+    catalogue_bytes: Arc<AtomicU64>,
     hot: Arc<HotOrder>,
     disks: Vec<DiskHandle>,
     /// Contents that are gone: what still arrives for them is not stored.
@@ -211,7 +213,8 @@ impl Store {
             let names = content.names();
             self.inner
                 .catalogue
-                .put(content.no, &content.snapshot(), &names);
+                .put(content.no, content.snapshot(), names);
+            self.inner.count_catalogue();
         }
     }
 
@@ -246,7 +249,7 @@ impl Store {
             }
         }
         if wait {
-            inner.catalogue.flush();
+            inner.flush_catalogue();
         }
         let bytes = replies.into_iter().filter_map(|answer| answer.recv().ok());
         bytes.sum()
@@ -353,13 +356,16 @@ impl Store {
     pub fn figures(&self) -> Figures {
         let inner = &self.inner;
         let counters = &inner.common.counters;
+        let catalogue = inner.catalogue.figures();
         let mut figures = Figures {
             objects: inner.contents.len() as u64,
             ram_bytes: inner.ram.used_bytes(),
             ram_capacity_bytes: inner.ram.capacity_bytes(),
             corrupt_total: read(&counters.corrupt),
+            degraded: catalogue.trouble.into_iter().collect(),
             evictions_total: read(&counters.evictions),
-            io_errors_total: read(&counters.io_errors),
+            io_errors_total: read(&counters.io_errors) + catalogue.errors_total,
+            bytes: inner.catalogue.bytes(),
             not_kept_total: read(&counters.not_kept),
             ..Figures::default()
         };
@@ -388,7 +394,7 @@ impl Store {
                 answers.push(answer);
             }
         }
-        self.inner.catalogue.flush();
+        self.inner.flush_catalogue();
         for answer in answers {
             // A thread that ends has flushed.
             let _ = answer.recv();

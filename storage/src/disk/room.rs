@@ -98,6 +98,10 @@ impl Disk {
                 self.full_since = Some(self.now);
                 false
             }
+            Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+                self.condemn(number, &error);
+                false
+            }
             Err(error) => {
                 self.common
                     .counters
@@ -107,9 +111,7 @@ impl Disk {
                 // What is left of it, if anything, must not be written over.
                 self.lost_numbers.insert(number);
                 self.errors += 1;
-                if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem {
-                    self.condemn(number, &error);
-                } else if self.errors >= super::ERRORS_MAX {
+                if self.errors >= super::ERRORS_MAX {
                     self.go_offline(format!("takes no new files ({error}); what is on it is served, nothing is added; check the disk and start larder anew"));
                 }
                 false

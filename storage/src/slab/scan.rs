@@ -50,13 +50,15 @@ pub(crate) fn scan(dir: &dyn BlockDir) -> io::Result<Scan> {
     for number in numbers {
         let name = name_of(number);
         match read_slab(dir, &name, number) {
-            Ok(Some((scanned, damaged))) => {
+            Ok(Found::Slab(scanned, damaged)) => {
                 scan.damaged += damaged;
                 scan.slabs.push(scanned);
             }
-            Ok(None) => {
-                tracing::warn!(slab = %name, "slab: its head is damaged; the slab is removed and begun anew when it is needed");
-                scan.damaged += 1;
+            Ok(Found::Nothing { unfinished }) => {
+                if !unfinished {
+                    tracing::warn!(slab = %name, "slab: its head is damaged; the slab is removed and begun anew when it is needed");
+                    scan.damaged += 1;
+                }
                 if let Err(error) = dir.remove(&name) {
                     scan.taken.push(number);
                     scan.unreadable.push((name, error));
@@ -71,11 +73,20 @@ pub(crate) fn scan(dir: &dyn BlockDir) -> io::Result<Scan> {
     Ok(scan)
 }
 
-fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Option<(Scanned, u64)>> {
+enum Found {
+    /// A slab, and how much of its table was damaged.
+    Slab(Scanned, u64),
+    /// No head. Unfinished: none was ever written, since larder or the power went while the file was made.
+    Nothing { unfinished: bool },
+}
+
+fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Found> {
     let io = dir.open(name, false)?;
     let bytes = io.size()?;
     let Some(geometry) = Geometry::of(bytes) else {
-        return Ok(None);
+        return Ok(Found::Nothing {
+            unfinished: bytes == 0,
+        });
     };
     let mut buf = AlignedBuf::zeroed(2 * PAGE_BYTES * PAGES_AT_ONCE as usize);
     io.read_at(&mut buf.bytes_mut()[..2 * PAGE_BYTES], 0)?;
@@ -89,7 +100,12 @@ fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Option<(
         }
         // The copy that is left may be the older one: its mark may be too low, so every page is looked at.
         [Some(head), _] | [_, Some(head)] => (head, geometry.pages),
-        [None, None] => return Ok(None),
+        [None, None] => {
+            let blank = |copy: &[u8]| copy.iter().all(|byte| *byte == 0);
+            return Ok(Found::Nothing {
+                unfinished: blank(first) && blank(second),
+            });
+        }
     };
     let mut table = Table::new(head.birth, geometry.pages);
     let mut damaged = 0;
@@ -122,5 +138,5 @@ fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Option<(
         table: RwLock::new(table),
         head: Mutex::new(head),
     });
-    Ok(Some((Scanned { slab, headers }, damaged)))
+    Ok(Found::Slab(Scanned { slab, headers }, damaged))
 }

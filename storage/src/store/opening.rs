@@ -1,9 +1,9 @@
 //! How a store is opened and closed. The rule: a directory belongs to one process at a time, and damage is counted
 //! where an error would keep larder from serving.
 
-use super::{Inner, OpenError, Store, StoreOptions};
+use super::{Counters, Inner, OpenError, Store, StoreOptions};
 use crate::block_io::{BlockDir, DirectDir};
-use crate::catalogue_lines::Catalogue;
+use crate::catalogue::{Catalogue, CatalogueError, Opened};
 use crate::contents::Contents;
 use crate::disk::{Common, Disk, DiskOptions, DiskView};
 use crate::flight::FlightError;
@@ -20,9 +20,12 @@ use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
+
+/// What redb may cache: enough for its inner pages.
+const CATALOGUE_CACHE_BYTES: usize = 32 << 20;
 
 /// A disk as the facade sees it.
 #[derive(Debug)]
@@ -80,12 +83,33 @@ impl Store {
         };
         let bytes = options.memory_bytes_max;
         let ram = RamTier::new(bytes).map_err(|source| OpenError::Memory { bytes, source })?;
-        let catalogue = Catalogue::open(first).map_err(OpenError::Catalogue)?;
+        let path = first.join("catalogue.redb");
+        let (catalogue, found) =
+            Catalogue::open(&path, CATALOGUE_CACHE_BYTES).map_err(|error| match error {
+                CatalogueError::InUse { .. } => OpenError::InUse {
+                    path: first.clone(),
+                },
+                other => OpenError::Catalogue(other.to_string()),
+            })?;
+        let counters = Arc::new(Counters::default());
+        let Opened {
+            rows,
+            set_aside,
+            unreadable,
+        } = found;
+        counters.corrupt.fetch_add(unreadable, Ordering::Relaxed);
+        if let Some((aside, why)) = set_aside {
+            tracing::error!(file = %aside.display(), %why, "catalogue: damaged; it is set aside and begun anew, and content is fetched anew");
+            counters.corrupt.fetch_add(1, Ordering::Relaxed);
+        }
+        let catalogue_bytes = Arc::new(AtomicU64::new(with_room_to_grow(catalogue.bytes())));
         let contents = Contents::default();
         let mut pinned = HashSet::new();
         let mut known = HashSet::new();
-        for (no, record, names) in catalogue.load_all() {
+        for (no, record, names) in rows {
             let Some(key) = names.first().copied() else {
+                // Nothing leads to it any more; its pieces are dropped below.
+                catalogue.remove(no);
                 continue;
             };
             if record.pinned {
@@ -100,7 +124,7 @@ impl Store {
         }
         let common = Common {
             index: Arc::new(Index::new()),
-            counters: Arc::default(),
+            counters,
             pins: Arc::new(RwLock::new(pinned)),
             generation: Arc::new(AtomicU32::new(0)),
         };
@@ -115,7 +139,11 @@ impl Store {
                 name: place.name.clone(),
                 limit: share_of(options.bytes_max, count),
                 slab_bytes: options.slab_bytes,
-                other_bytes: Arc::new(AtomicU64::new(0)),
+                other_bytes: if number == 0 {
+                    Arc::clone(&catalogue_bytes)
+                } else {
+                    Arc::default()
+                },
             };
             let disk = Disk::open(
                 disk_options,
@@ -144,6 +172,7 @@ impl Store {
                 common,
                 contents,
                 catalogue,
+                catalogue_bytes,
                 hot,
                 disks,
                 retired: RwLock::default(),
@@ -181,7 +210,21 @@ impl Inner {
                 );
             }
         }
-        self.catalogue.flush();
+        self.flush_catalogue();
+    }
+
+    /// Waits until the catalogue is durable. Where it cannot be, it says so itself and tries again.
+    pub(super) fn flush_catalogue(&self) {
+        if let Err(error) = self.catalogue.flush() {
+            tracing::warn!(%error, "catalogue: not durable yet");
+        }
+        self.count_catalogue();
+    }
+
+    /// The limit on the first disk counts the catalogue.
+    pub(super) fn count_catalogue(&self) {
+        let bytes = with_room_to_grow(self.catalogue.bytes());
+        self.catalogue_bytes.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -189,6 +232,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The catalogue grows by itself, while slabs give way only a moment later: so it is counted as a little larger.
+fn with_room_to_grow(bytes: u64) -> u64 {
+    bytes + bytes / 4 + (1 << 20)
 }
 
 /// A limit in bytes is shared by all disks; a percentage is of each.
