@@ -49,6 +49,20 @@ enum Command {
         #[arg(long, default_value_t = 100 << 20)]
         bytes: u64,
     },
+    /// A store of many small pieces for `restart`.
+    MakeStore {
+        /// Where; made where it is missing, and must hold no store.
+        directory: PathBuf,
+        /// Pieces.
+        #[arg(long, default_value_t = 1_000_000)]
+        pieces: u64,
+        /// Objects that they belong to.
+        #[arg(long, default_value_t = 2000)]
+        objects: u64,
+        /// Bytes in a piece, up to 1 MiB.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+        piece_bytes: u32,
+    },
     /// How long a start after kill -9 takes on a store of many pieces, and what a piece costs in memory.
     Restart {
         /// The store.
@@ -110,6 +124,19 @@ fn main() -> anyhow::Result<ExitCode> {
             long_lines_only,
         } => figures::shaped::run_all(&mut out, rounds, !long_lines_only, !gigabit_only)?,
         Command::ThinLine { clients, bytes } => figures::thin_line::run(&mut out, clients, bytes)?,
+        Command::MakeStore {
+            directory,
+            pieces,
+            objects,
+            piece_bytes,
+        } => {
+            let made = figures::make_store::Made {
+                pieces,
+                objects,
+                piece_bytes,
+            };
+            figures::make_store::run(&mut out, &directory, made)?
+        }
         Command::Restart {
             store,
             pieces,
