@@ -332,7 +332,11 @@ impl Shard {
                 }
             }
         }
-        for _ in 0..self.arena.free_frames().min(self.line.len()) {
+        // Some of those in line may be gone, or be served from memory by now: the next ones are not to wait for that.
+        for _ in 0..self.line.len() {
+            if self.arena.free_frames() == 0 {
+                return;
+            }
             let Some(token) = self.line.pop_front() else {
                 return;
             };
