@@ -69,7 +69,7 @@ pub enum Event {
         /// Whether it holds what was asked for.
         result: io::Result<()>,
     },
-    /// Another thread called [`Waker::wake`].
+    /// Another thread called [`Wake::wake`].
     Woken,
 }
 

@@ -51,9 +51,9 @@ enum Command {
     },
     /// How long a start after kill -9 takes on a store of many pieces, and what a piece costs in memory.
     Restart {
-        /// The store.
+        /// The store; without one it is filled for the run.
         #[arg(long)]
-        store: PathBuf,
+        store: Option<PathBuf>,
         /// How many pieces are in it.
         #[arg(long, default_value_t = 1_000_000)]
         pieces: u64,
@@ -114,7 +114,10 @@ fn main() -> anyhow::Result<ExitCode> {
             store,
             pieces,
             rounds,
-        } => figures::restart::run(&mut out, &store, pieces, rounds)?,
+        } => match store {
+            Some(store) => figures::restart::run(&mut out, &store, pieces, rounds)?,
+            None => figures::restart::run_filled(&mut out, pieces, rounds)?,
+        },
         Command::Origin { .. } => unreachable!("it has been served"),
     };
     Ok(if good {

@@ -12,6 +12,19 @@ use std::time::Instant;
 
 const SECONDS_A_MILLION_MAX: f64 = 2.0;
 
+/// Fills a store of its own with that many pieces and runs on it.
+///
+/// # Errors
+/// As [`run`] and [`super::filled::fill`].
+pub fn run_filled(out: &mut impl Write, pieces: u64, rounds: usize) -> Result<bool> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("store");
+    let store = super::filled::fill(&path, pieces)?;
+    writeln!(out, "{} pieces were stored", store.figures().pieces)?;
+    drop(store);
+    run(out, &path, pieces, rounds)
+}
+
 /// Starts larder on `store`, in which `pieces` pieces are, kills it and starts it again, `rounds` times.
 ///
 /// # Errors

@@ -90,7 +90,7 @@ fn permitted(origin: &Authority, found: Vec<SocketAddr>) -> Result<Vec<SocketAdd
     }
 }
 
-/// "host:port", "host" or "[v6]:port" as the administrator wrote it.
+/// `host:port`, `host` or `[v6]:port` as the administrator wrote it.
 fn split(to: &str, port_default: u16) -> (&str, u16) {
     if to.parse::<IpAddr>().is_ok() {
         return (to, port_default);
