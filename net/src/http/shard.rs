@@ -251,7 +251,7 @@ impl Shard {
             }
             Note::Progress(token, id) => {
                 if let Some(link) = self.links.get(token) {
-                    link.watching = link.watching.take().filter(|flight| flight.id() != id);
+                    link.watching = link.watching.take().filter(|(flight, _)| flight.id() != id);
                     self.tell(token, Happened::Arrived);
                 }
             }

@@ -171,8 +171,8 @@ fn damage(rig: &Rig, at: usize) {
     for path in files(rig.folder.path()) {
         let bytes = fs::read(&path).expect("readable");
         let mut sectors = bytes.chunks(4096).enumerate();
-        let alike = sectors.by_ref().filter(|(_, there)| *there == sector);
-        let Some((number, _)) = alike.skip(block).next() else {
+        let mut alike = sectors.by_ref().filter(|(_, there)| *there == sector);
+        let Some((number, _)) = alike.nth(block) else {
             continue;
         };
         let place = (number * 4096 + at % 4096) as u64;
