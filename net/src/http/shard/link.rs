@@ -1,8 +1,8 @@
 //! One connection as its shard holds it: the socket, the buffers, the answer at hand. The rule: between two turns a
 //! connection holds at most one piece's frame, and gives it up when others wait for one.
 
-use larder_content::{ContentNo, PieceId};
-use larder_proto::answer::CacheStatus;
+use larder_content::{ContentNo, PieceId, Span};
+use larder_proto::answer::{BOUNDARY_BYTES, CacheStatus};
 use larder_proto::http::conn::Conn;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::http::walk::Walk;
@@ -64,6 +64,8 @@ pub(super) enum Before {
 pub(super) struct Body {
     pub(super) content: Arc<Content>,
     pub(super) walk: Walk,
+    /// What comes after it, where several ranges are sent.
+    pub(super) parts: Option<Parts>,
     pub(super) source: Source,
     /// Whom to ask for missing pieces; made when the first is missed.
     pub(super) route: Option<Arc<OwnedRoute>>,
@@ -71,6 +73,12 @@ pub(super) struct Body {
     pub(super) deadline: Time,
     /// Look-ups since the last progress.
     pub(super) looks: u32,
+}
+
+/// The parts of a multipart body that were not begun.
+pub(super) struct Parts {
+    pub(super) spans: std::vec::IntoIter<Span>,
+    pub(super) boundary: [u8; BOUNDARY_BYTES],
 }
 
 /// Where the bytes of the piece at hand come from.
