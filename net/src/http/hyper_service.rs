@@ -1,4 +1,4 @@
-//! What shard threads do not serve: other methods, several ranges, requests with rules of their own for caches, answers
+//! What shard threads do not serve: other methods, requests with rules of their own for caches, answers
 //! that cannot be stored. The rule: one request for each connection that is handed over, passed through to its origin
 //! and answered with `Connection: close`; so only heads that the strict parser has accepted are ever acted on here,
 //! and the client's next connection is served by a shard again.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 on_each_driver!(
     ranges_are_exact,
+    several_ranges_are_parts_of_one_answer,
     ranges_that_can_not_be_satisfied_keep_the_connection,
     what_is_no_range_gets_the_whole,
     head_has_the_length_of_the_whole_and_no_body,
@@ -57,6 +58,45 @@ fn ranges_are_exact(rig: Rig) {
         let len = usize::try_from(last - first + 1).expect("short");
         assert_eq!(got.body, body(first, len), "{range}");
     }
+}
+
+fn several_ranges_are_parts_of_one_answer(rig: Rig) {
+    let length = (2 << 20) + 7;
+    rig.origin.content("/parts", length);
+    let mut client = rig.client();
+    // 9, not stored and then stored: two of one piece, two that cross pieces, and one at the end.
+    for spans in [
+        vec![(0, 9), (200, 299)],
+        vec![(5, 1_500_000), (1_600_000, 2_097_158)],
+        vec![(2_097_150, 2_097_158), (0, 0)],
+    ] {
+        for _ in 0..2 {
+            let ranges: Vec<_> = spans.iter().map(|(a, b)| format!("{a}-{b}")).collect();
+            let got = client.get("/parts", &format!("Range: bytes={}\r\n", ranges.join(",")));
+            assert_eq!(got.status, 206, "{ranges:?}");
+            assert_eq!(got.header("Content-Range"), None);
+            let kind = got.header("Content-Type").expect("a type");
+            let boundary = kind.strip_prefix("multipart/byteranges; boundary=");
+            let boundary = boundary.expect("the type of parts");
+            let mut expected = Vec::new();
+            for (first, last) in &spans {
+                let head = format!(
+                    "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {first}-{last}/{length}\r\n\r\n"
+                );
+                expected.extend(head.into_bytes());
+                let len = usize::try_from(last - first + 1).expect("short");
+                expected.extend(body(*first, len));
+            }
+            expected.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
+            assert!(got.body == expected, "{ranges:?}");
+            // 39
+            assert_eq!(
+                client.get("/parts", "Range: bytes=1-1\r\n").body,
+                body(1, 1)
+            );
+        }
+    }
+    assert!(rig.given.try_recv().is_err(), "nothing is handed over");
 }
 
 fn ranges_that_can_not_be_satisfied_keep_the_connection(rig: Rig) {
