@@ -27,6 +27,8 @@ pub struct ResolveAsk {
     pub wanted: Option<(u64, Option<u64>)>,
     /// When the client must have its first byte.
     pub deadline: Time,
+    /// Ask the origin though what is stored is fresh; of no effect on immutable content.
+    pub revalidate: bool,
     /// Who wants to know.
     pub reply: Reply,
 }

@@ -200,9 +200,10 @@ impl Shard {
                     if waits(&seen) && link.watching.is_none() {
                         let wake = Arc::clone(&self.mailbox) as Arc<dyn Watch>;
                         let token = link.token;
-                        seen = flight.watch(Watcher { wake, token });
+                        let watcher = Watcher { wake, token };
+                        seen = flight.watch(watcher.clone());
                         if matches!(seen.state, FlightState::Waiting | FlightState::Filling) {
-                            link.watching = Some(Arc::clone(flight));
+                            link.watching = Some((Arc::clone(flight), watcher));
                         }
                     }
                     if waits(&seen) {

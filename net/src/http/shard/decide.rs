@@ -125,6 +125,7 @@ impl Shard {
             route: route.to_owned(),
             wanted: first_wanted(head.range),
             deadline: self.deadline_of(link.conn.asked()),
+            revalidate: false,
             reply,
         }));
     }

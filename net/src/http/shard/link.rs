@@ -9,7 +9,7 @@ use larder_proto::http::walk::Walk;
 use larder_proto::time::Time;
 use larder_storage::buf::IoBuf;
 use larder_storage::driver::Token;
-use larder_storage::flight::Flight;
+use larder_storage::flight::{Flight, Watcher};
 use larder_storage::ram_tier::RamFrame;
 use larder_storage::record::Content;
 use std::ops::Range;
@@ -42,7 +42,7 @@ pub(super) struct Link {
     /// The earliest moment for which it stands in the wheel.
     pub(super) armed: Option<Time>,
     /// The flight that will tell it of progress.
-    pub(super) watching: Option<Arc<Flight>>,
+    pub(super) watching: Option<(Arc<Flight>, Watcher)>,
     /// It stands among those that hold a frame while their socket is full.
     pub(super) holds: bool,
     /// It is its turn to get a frame.
@@ -137,8 +137,8 @@ impl Link {
 
     /// Takes its name off the flight that it watches.
     pub(super) fn unwatch(&mut self) {
-        if let Some(flight) = self.watching.take() {
-            flight.unwatch(self.token);
+        if let Some((flight, watcher)) = self.watching.take() {
+            flight.unwatch(&watcher);
         }
     }
 }
