@@ -173,12 +173,12 @@ impl Flight {
         !self.shared.lock().watchers.is_empty()
     }
 
-    /// Takes back the watches of a token whose connection is gone.
-    pub fn unwatch(&self, token: Token) {
-        self.shared
-            .lock()
-            .watchers
-            .retain(|watcher| watcher.token != token);
+    /// Takes back the watches of one whose connection is gone. Tokens of others (each shard counts its own) may be
+    /// the same.
+    pub fn unwatch(&self, gone: &Watcher) {
+        let is_gone =
+            |there: &Watcher| there.token == gone.token && Arc::ptr_eq(&there.wake, &gone.wake);
+        self.shared.lock().watchers.retain(|there| !is_gone(there));
     }
 
     /// Fill side: gives it memory; bytes follow by [`Flight::append`]. A second call, on a retry from the piece's
@@ -275,5 +275,41 @@ impl Shared {
             filled: self.frame.as_ref().map_or(0, |frame| frame.filled()),
             frame: self.frame.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_content::ContentNo;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[derive(Default)]
+    struct Bell(AtomicU32);
+
+    impl Watch for Bell {
+        fn progress(&self, _: Token, _: PieceId) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_leaves_takes_back_nobody_elses_watch() {
+        let id = PieceId {
+            content: ContentNo::new(1),
+            piece: 0,
+        };
+        let flight = Flight::new(id, 10);
+        let bells = [Arc::new(Bell::default()), Arc::new(Bell::default())];
+        // Two shards, and on each the connection of the same token.
+        let [one, other] = bells.each_ref().map(|bell| Watcher {
+            wake: Arc::clone(bell) as Arc<dyn Watch>,
+            token: Token(0),
+        });
+        flight.watch(one.clone());
+        flight.watch(other);
+        flight.unwatch(&one);
+        assert!(flight.fail(FlightError::Closing));
+        assert_eq!(bells.map(|bell| bell.0.load(Ordering::Relaxed)), [0, 1]);
     }
 }

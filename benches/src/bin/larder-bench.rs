@@ -4,6 +4,7 @@
 
 use clap::{Parser, Subcommand};
 use larder_benches::figures;
+use larder_benches::figures::filled::{Filling, fill};
 use larder_benches::place;
 use larder_benches::servers::Kind;
 use larder_benches::side_by_side::{Comparison, table};
@@ -49,14 +50,20 @@ enum Command {
         #[arg(long, default_value_t = 100 << 20)]
         bytes: u64,
     },
+    /// Fills a store with very many pieces, for `restart --store`.
+    MakeStore {
+        /// Where; it must hold none.
+        directory: PathBuf,
+        #[command(flatten)]
+        filling: Filling,
+    },
     /// How long a start after kill -9 takes on a store of many pieces, and what a piece costs in memory.
     Restart {
         /// The store; without one it is filled for the run.
         #[arg(long)]
         store: Option<PathBuf>,
-        /// How many pieces are in it.
-        #[arg(long, default_value_t = 1_000_000)]
-        pieces: u64,
+        #[command(flatten)]
+        filling: Filling,
         /// Starts.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
@@ -110,13 +117,24 @@ fn main() -> anyhow::Result<ExitCode> {
             long_lines_only,
         } => figures::shaped::run_all(&mut out, rounds, !long_lines_only, !gigabit_only)?,
         Command::ThinLine { clients, bytes } => figures::thin_line::run(&mut out, clients, bytes)?,
+        Command::MakeStore { directory, filling } => {
+            let figures = fill(&directory, filling)?.figures();
+            writeln!(
+                out,
+                "{} pieces in {} objects, {} MiB on disk",
+                figures.pieces,
+                figures.objects,
+                figures.bytes >> 20
+            )?;
+            figures.pieces == filling.pieces
+        }
         Command::Restart {
             store,
-            pieces,
+            filling,
             rounds,
         } => match store {
-            Some(store) => figures::restart::run(&mut out, &store, pieces, rounds)?,
-            None => figures::restart::run_filled(&mut out, pieces, rounds)?,
+            Some(store) => figures::restart::run(&mut out, &store, filling.pieces, rounds)?,
+            None => figures::restart::run_filled(&mut out, filling, rounds)?,
         },
         Command::Origin { .. } => unreachable!("it has been served"),
     };

@@ -1,58 +1,77 @@
-//! A store with very many pieces, written by the store itself. The rule: only its size is made up (pieces of 512 bytes
-//! stand for those of 1 MiB); headers, tables and records are what any store has.
+//! A store with very many pieces, written by the store itself. The rule: only its size is made up (small pieces stand
+//! for those of 1 MiB); headers, tables and records are what any store has.
 
 use anyhow::{Context, Result, bail};
 use larder_content::{PieceId, UrlKey};
 use larder_storage::record::Record;
 use larder_storage::store::{Claim, SizeLimit, Store, StoreOptions};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-const PIECE_BYTES: u32 = 512;
+/// What is in it. Objects have equally many pieces.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Filling {
+    /// Pieces.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub pieces: u64,
+    /// Objects that they belong to, where the store is filled here.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub objects: u64,
+    /// Bytes in a piece, up to 1 MiB, where the store is filled here.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub piece_bytes: u32,
+}
 
-/// Pieces of each object: one of 1 GB.
-const PIECES_OF_EACH: u64 = 1_000;
-
-/// Stores `pieces` pieces below `path`; they are on disk when it returns, but the store is not closed.
+/// Stores pieces below `path`; they are on disk when it returns, but the store is not closed.
 ///
 /// # Errors
 /// The store can not be opened, or has a piece already.
-pub fn fill(path: &Path, pieces: u64) -> Result<Store> {
+pub fn fill(path: &Path, filling: Filling) -> Result<Store> {
+    let Filling {
+        pieces,
+        objects,
+        piece_bytes,
+    } = filling;
+    let of_each = pieces.div_ceil(objects);
     std::fs::create_dir_all(path)?;
     let store = Store::open(StoreOptions {
-        bytes_max: SizeLimit::bytes(64 << 30),
+        bytes_max: SizeLimit::bytes((8 << 30) + 2 * pieces * u64::from(piece_bytes)),
         memory_bytes_max: 512 << 20,
         ..StoreOptions::new(path)
     })?;
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)?
         .as_secs();
+    let mut bytes = vec![7; piece_bytes as usize];
     let mut content = None;
     for number in 0..pieces {
-        if number % PIECES_OF_EACH == 0 {
-            content = Some(store.create(key(number), record(number, now)));
+        if number % of_each == 0 {
+            content = Some(store.create(key(number), record(number, of_each, now)));
         }
         let of = content.as_ref().context("the first piece makes one")?;
         let id = PieceId {
             content: of.no,
-            piece: u32::try_from(number % PIECES_OF_EACH)?,
+            piece: u32::try_from(number % of_each)?,
         };
-        let Claim::Owner(flight) = store.claim(id, PIECE_BYTES) else {
+        let Claim::Owner(flight) = store.claim(id, piece_bytes) else {
             bail!(
                 "{} has pieces already; name an empty directory",
                 path.display()
             );
         };
-        let writer = loop {
-            match store.frame(PIECE_BYTES) {
-                Some(writer) => break writer,
+        let writer = match store.frame(piece_bytes) {
+            Some(writer) => writer,
+            None => {
                 // The writer is behind.
-                None => thread::sleep(Duration::from_millis(1)),
+                store.flush();
+                store.frame(piece_bytes).context("the memory stays full")?
             }
         };
+        for (to, from) in bytes.iter_mut().zip(number.to_le_bytes()) {
+            *to = from;
+        }
         flight.start(writer);
-        flight.append(&number.to_le_bytes().repeat(PIECE_BYTES as usize / 8));
+        flight.append(&bytes);
         flight.finish();
         store.keep(&flight);
     }
@@ -60,18 +79,20 @@ pub fn fill(path: &Path, pieces: u64) -> Result<Store> {
     Ok(store)
 }
 
+/// A key is a hash: its bytes are spread.
 fn key(number: u64) -> UrlKey {
     let mut key = [7; 32];
-    key[..8].copy_from_slice(&number.to_le_bytes());
+    let spread = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    key[..8].copy_from_slice(&spread.to_be_bytes());
     UrlKey(key)
 }
 
-fn record(number: u64, now: u64) -> Record {
+fn record(number: u64, pieces: u64, now: u64) -> Record {
     let host = "download.windowsupdate.com";
     Record {
         url: format!("http://{host}/c/update_{number:040x}.cab"),
         host: host.to_owned(),
-        length: PIECES_OF_EACH << 20,
+        length: pieces << 20,
         etag: Some(format!("\"{number}\"")),
         last_modified: None,
         last_modified_unix: None,
@@ -84,5 +105,25 @@ fn record(number: u64, now: u64) -> Record {
         immutable: true,
         pinned: false,
         must_revalidate: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pieces_are_there_when_it_is_opened_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("store");
+        let filling = Filling {
+            pieces: 1001,
+            objects: 7,
+            piece_bytes: 100,
+        };
+        drop(fill(&path, filling).expect("it is made"));
+        let store = Store::open(StoreOptions::new(&path)).expect("it opens");
+        let figures = store.figures();
+        assert_eq!((figures.pieces, figures.objects), (1001, 7));
     }
 }

@@ -1,6 +1,7 @@
 //! How long a start after kill -9 takes, and what a piece costs in memory. The rule: the store was written by the
 //! store itself, and the program is the whole one, up to the answer that it is ready.
 
+use super::filled::{Filling, fill};
 use crate::cpu::resident_bytes;
 use crate::latency::Spread;
 use crate::servers::{LarderSetup, Server};
@@ -12,17 +13,17 @@ use std::time::Instant;
 
 const SECONDS_A_MILLION_MAX: f64 = 2.0;
 
-/// Fills a store of its own with that many pieces and runs on it.
+/// Fills a store of its own and runs on it.
 ///
 /// # Errors
-/// As [`run`] and [`super::filled::fill`].
-pub fn run_filled(out: &mut impl Write, pieces: u64, rounds: usize) -> Result<bool> {
+/// As [`run`] and [`fill`].
+pub fn run_filled(out: &mut impl Write, filling: Filling, rounds: usize) -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("store");
-    let store = super::filled::fill(&path, pieces)?;
+    let store = fill(&path, filling)?;
     writeln!(out, "{} pieces were stored", store.figures().pieces)?;
     drop(store);
-    run(out, &path, pieces, rounds)
+    run(out, &path, filling.pieces, rounds)
 }
 
 /// Starts larder on `store`, in which `pieces` pieces are, kills it and starts it again, `rounds` times.

@@ -43,7 +43,7 @@ impl Outcome {
     /// Whether it holds for another who asked for the same key.
     fn is_for(&self, route: &OwnedRoute) -> bool {
         match &self.resolution {
-            Resolution::Content(_) | Resolution::HandOver => true,
+            Resolution::Content(_) | Resolution::Stale(_) | Resolution::HandOver => true,
             // Only who is who decides on these two.
             Resolution::Answer(answer) if !matches!(answer.status, 401 | 403) => true,
             Resolution::Refused { .. } | Resolution::Answer(_) => {
@@ -118,11 +118,13 @@ impl Inner {
             route,
             wanted,
             deadline,
+            revalidate,
             reply,
         } = ask;
         let left = deadline.since(self.clock.now());
         let route = Arc::new(route);
-        let found = tokio::time::timeout(left, self.find(&route, wanted, deadline)).await;
+        let found =
+            tokio::time::timeout(left, self.find(&route, wanted, deadline, revalidate)).await;
         reply.send(found.unwrap_or_else(|_| Resolution::Refused {
             status: 503,
             reason: "the origin has not answered in time; try again".to_owned(),
@@ -134,13 +136,16 @@ impl Inner {
         route: &Arc<OwnedRoute>,
         wanted: Option<(u64, Option<u64>)>,
         deadline: Time,
+        revalidate: bool,
     ) -> Resolution {
+        // What may be given without asking the origin.
+        let is_good = |content: &Arc<Content>| {
+            content.is_fresh(self.clock.unix()) && (!revalidate || content.record().immutable)
+        };
         for _ in 0..JOINS_MAX {
             let key = self.key_of(route);
             let known = self.store.load(&key);
-            if let Some(content) = &known
-                && content.is_fresh(self.clock.unix())
-            {
+            if let Some(content) = known.as_ref().filter(|content| is_good(content)) {
                 return Resolution::Content(Arc::clone(content));
             }
             if let Some(resolution) = self.resolving.recall(route, self.clock.now()) {
@@ -154,7 +159,7 @@ impl Inner {
                 deadline,
                 stale: known.clone(),
             };
-            let mut told = match self.join(key, lead) {
+            let mut told = match self.join(key, lead, is_good) {
                 Ok(told) => told,
                 Err(content) => return Resolution::Content(content),
             };
@@ -164,7 +169,7 @@ impl Inner {
                 // Asking goes on without this client; whoever comes next may find it confirmed.
                 Some(stale) => match tokio::time::timeout(STALE_AFTER, answer).await {
                     Ok(outcome) => outcome,
-                    Err(_) => return Resolution::Content(stale),
+                    Err(_) => return Resolution::Stale(stale),
                 },
                 None => answer.await,
             };
@@ -186,16 +191,19 @@ impl Inner {
     }
 
     /// Joins the question for a key, or puts it. `Err`: it was answered just now.
-    fn join(self: &Arc<Self>, key: UrlKey, lead: Lead) -> Result<Told, Arc<Content>> {
+    fn join(
+        self: &Arc<Self>,
+        key: UrlKey,
+        lead: Lead,
+        is_good: impl Fn(&Arc<Content>) -> bool,
+    ) -> Result<Told, Arc<Content>> {
         let mut under_way = self.resolving.under_way.lock();
         if let Some(told) = under_way.get(&key) {
             self.figures().coalesced.increment(1);
             return Ok(told.clone());
         }
         // Whoever asked before is off the list only after the store knows the answer.
-        if let Some(content) = self.store.content(&key)
-            && content.is_fresh(self.clock.unix())
-        {
+        if let Some(content) = self.store.content(&key).filter(is_good) {
             return Err(content);
         }
         let (tell, told) = watch::channel(None);

@@ -1,4 +1,4 @@
-//! What shard threads do not serve: other methods, several ranges, requests with rules of their own for caches, answers
+//! What shard threads do not serve: other methods, requests with rules of their own for caches, answers
 //! that cannot be stored. The rule: one request for each connection that is handed over, passed through to its origin
 //! and answered with `Connection: close`; so only heads that the strict parser has accepted are ever acted on here,
 //! and the client's next connection is served by a shard again.
@@ -10,7 +10,7 @@ use crate::origin::{BoxError, RequestBody};
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, VIA};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, VIA};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
@@ -31,6 +31,7 @@ use tokio::sync::watch;
 
 const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
 const BYPASS: HeaderValue = HeaderValue::from_static("BYPASS");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
 
 /// The service; clones share it.
@@ -156,6 +157,8 @@ impl Inner {
         headers.append(VIA, VIA_LARDER);
         if settings.cache_status {
             headers.insert(X_CACHE_STATUS, BYPASS);
+            let field = HeaderValue::from_static(CacheStatus::Bypass.field());
+            headers.append(CACHE_STATUS, field);
         }
         response
     }
@@ -168,6 +171,16 @@ impl Inner {
         if request.method() == Method::CONNECT {
             let reason = "larder opens no tunnels".to_owned();
             return Err((StatusCode::METHOD_NOT_ALLOWED, reason));
+        }
+        if request.method() == Method::TRACE {
+            // RFC 9110, section 9.3.8: what it shows of a request is for nobody else.
+            let reason = "larder shows nobody what requests look like".to_owned();
+            return Err((StatusCode::METHOD_NOT_ALLOWED, reason));
+        }
+        if wants_stored_only(request) {
+            // RFC 9111, section 5.2.1.7. Who says so is content with 504 as well.
+            let reason = "only what is stored is wanted, and the store is not asked for this";
+            return Err((StatusCode::GATEWAY_TIMEOUT, reason.to_owned()));
         }
         if goes_round(request) {
             let reason = "the request has been here before; an origin points back at larder";
@@ -183,6 +196,14 @@ impl Inner {
             .map(|route| route.to_owned())
             .map_err(judged)
     }
+}
+
+fn wants_stored_only<B>(request: &Request<B>) -> bool {
+    let fields = request.headers().get_all(CACHE_CONTROL).into_iter();
+    fields
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','))
+        .any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
 }
 
 /// True where a `Via` says that larder has passed this request on already.
@@ -281,6 +302,7 @@ mod tests {
             answer.contains("\r\nX-Cache-Status: BYPASS\r\n"),
             "{answer}"
         );
+        assert!(answer.contains("\r\nCache-Status: larder; fwd=bypass\r\n"));
         assert!(
             answer.to_lowercase().contains("\r\nconnection: close\r\n"),
             "{answer}"
@@ -297,6 +319,11 @@ mod tests {
             (
                 "CONNECT files.example:443 HTTP/1.1\r\nHost: files.example\r\n\r\n",
                 405,
+            ),
+            ("TRACE /a HTTP/1.1\r\nHost: files.example\r\n\r\n", 405),
+            (
+                "GET /a HTTP/1.1\r\nHost: files.example\r\nCache-Control: only-if-cached\r\n\r\n",
+                504,
             ),
             (
                 "GET /a HTTP/1.1\r\nHost: files.example\r\nVia: 1.1 x, 1.1 larder\r\n\r\n",

@@ -251,7 +251,7 @@ impl Shard {
             }
             Note::Progress(token, id) => {
                 if let Some(link) = self.links.get(token) {
-                    link.watching = link.watching.take().filter(|flight| flight.id() != id);
+                    link.watching = link.watching.take().filter(|(flight, _)| flight.id() != id);
                     self.tell(token, Happened::Arrived);
                 }
             }
@@ -332,7 +332,11 @@ impl Shard {
                 }
             }
         }
-        for _ in 0..self.arena.free_frames().min(self.line.len()) {
+        // Some of those in line may be gone, or be served from memory by now: the next ones are not to wait for that.
+        for _ in 0..self.line.len() {
+            if self.arena.free_frames() == 0 {
+                return;
+            }
             let Some(token) = self.line.pop_front() else {
                 return;
             };

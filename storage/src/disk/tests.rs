@@ -187,7 +187,7 @@ fn each_size_class_loses_at_most_a_twentieth() {
         ((1 << 20) - 1, 1 << 20),
     ] {
         let dir = crate::testing::mem_io::MemDir::new(1 << 30);
-        let mut bench = Bench::open(dir, 256 << 20, 32 << 20).unwrap();
+        let mut bench = Bench::open(dir, 64 << 20, 16 << 20).unwrap();
         let mut seed = crate::testing::seed::Seed(from);
         // As much as fits without evicting: what is lost then is lost for good.
         let mut piece = 0;

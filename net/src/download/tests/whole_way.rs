@@ -185,6 +185,7 @@ fn every_flight_ends_with_the_runtime() {
         route: world.route(URL),
         wanted: Some((2 << 20, None)),
         deadline: world.clock.now(),
+        revalidate: false,
         reply: Reply::new(move |resolution| tell.send(resolution).expect("somebody listens")),
     };
     world.download.ask(Ask::Resolve(ask));

@@ -91,6 +91,7 @@ impl World {
             route: self.route(url),
             wanted,
             deadline: self.clock.now() + self.patience,
+            revalidate: false,
             reply: Reply::new(move |resolution| {
                 let _ = tell.send(resolution);
             }),

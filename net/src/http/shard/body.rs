@@ -1,12 +1,14 @@
 //! The body of an answer, piece by piece: found, read, waited for, sent. The rule: a byte is sent from memory that is
 //! final (a frame's filled part, or what was verified after a read), or not at all.
 
+use super::decide::facts_of;
 use super::link::{Body, Link, OF_A_READ, Source};
 use super::{ReadUnderWay, Shard};
 use crate::sock;
 use larder_content::{BLOCK_BYTES, PieceId, Span};
+use larder_proto::answer;
 use larder_proto::http::conn::{Event as Happened, Failure, Remedy};
-use larder_proto::http::walk::Part;
+use larder_proto::http::walk::{Part, Walk};
 use larder_storage::arena::FRAME_BYTES;
 use larder_storage::buf::IoBuf;
 use larder_storage::driver::{Driver, Token};
@@ -50,6 +52,9 @@ impl Shard {
                 };
             };
             let Some(part) = body.walk.here() else {
+                if self.next_part(link, &mut body) {
+                    link.body = Some(body);
+                }
                 continue;
             };
             if left == 0 {
@@ -86,6 +91,22 @@ impl Shard {
             }
             link.body = Some(body);
         }
+    }
+
+    /// Goes on to the next part of a multipart body, or ends the body; false when there is none.
+    fn next_part(&self, link: &mut Link, body: &mut Body) -> bool {
+        let Some(parts) = &mut body.parts else {
+            return false;
+        };
+        let Some(span) = parts.spans.next() else {
+            answer::write_parts_end(&mut link.out, &parts.boundary);
+            return false;
+        };
+        let facts = facts_of(&body.content, self.unix);
+        answer::write_part(&mut link.out, &parts.boundary, span, &facts);
+        body.walk = Walk::new(facts.length, span);
+        body.source = Source::Unknown;
+        true
     }
 
     /// Sends what is written; true when nothing is left of it. `more`: bytes of a body follow at once.
@@ -179,9 +200,10 @@ impl Shard {
                     if waits(&seen) && link.watching.is_none() {
                         let wake = Arc::clone(&self.mailbox) as Arc<dyn Watch>;
                         let token = link.token;
-                        seen = flight.watch(Watcher { wake, token });
+                        let watcher = Watcher { wake, token };
+                        seen = flight.watch(watcher.clone());
                         if matches!(seen.state, FlightState::Waiting | FlightState::Filling) {
-                            link.watching = Some(Arc::clone(flight));
+                            link.watching = Some((Arc::clone(flight), watcher));
                         }
                     }
                     if waits(&seen) {

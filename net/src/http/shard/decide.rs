@@ -1,13 +1,13 @@
 //! From a request to its answer's head: route, look up, plan. The rule: what is sent was fresh when the request came,
 //! or was resolved for it.
 
-use super::link::{Before, Body, Link, Source};
+use super::link::{Before, Body, Link, Parts, Source};
 use super::{Shard, body};
 use crate::ask::{Ask, FetchAsk, Reply, Resolution, ResolveAsk};
 use crate::http::mailbox::Note;
 use crate::http::small::{Framing, write_small};
 use larder_content::{PieceId, Span};
-use larder_proto::answer::{CacheStatus, Facts, write_head};
+use larder_proto::answer::{self, CacheStatus, Facts, write_head};
 use larder_proto::http::conn::{Cause, Event as Happened};
 use larder_proto::http::head::{Head, Parsed, parse_head};
 use larder_proto::http::route::{OwnedRoute, Refusal, Route, route};
@@ -37,6 +37,10 @@ impl Shard {
             Ok(route) => route,
             Err(refusal) => return self.refuse_route(link, head, &refusal),
         };
+        // What names its content is the same however new a client wants it, and must not be fetched twice for that.
+        if head.picky && !route.identity(&settings.rules).immutable {
+            return Happened::HandOver;
+        }
         let content = match cause {
             Cause::New => {
                 let known = self
@@ -54,6 +58,10 @@ impl Shard {
             Cause::Changed => None,
             Cause::Resolved => match link.resolution.take() {
                 Some(Resolution::Content(content)) => Some(content),
+                Some(Resolution::Stale(content)) => {
+                    link.before = Before::Kept;
+                    Some(content)
+                }
                 Some(Resolution::HandOver) => return Happened::HandOver,
                 Some(Resolution::Answer(answer)) => {
                     let how = Framing {
@@ -117,6 +125,7 @@ impl Shard {
             route: route.to_owned(),
             wanted: first_wanted(head.range),
             deadline: self.deadline_of(link.conn.asked()),
+            revalidate: false,
             reply,
         }));
     }
@@ -144,7 +153,8 @@ impl Shard {
         let conditions = Conditions::from(head);
         let plan = plan(&conditions, &representation);
         let span = match &plan {
-            Plan::Parts(_) => return Happened::HandOver,
+            // A plan of parts has two at least.
+            Plan::Parts(spans) => spans[0],
             Plan::Full if !conditions.head_only => Span::whole(record.length),
             Plan::Partial(span) => *span,
             _ => Span::new(0, 0),
@@ -155,6 +165,7 @@ impl Shard {
             let mut body = Body {
                 content: Arc::clone(&content),
                 walk: Walk::new(record.length, span),
+                parts: None,
                 source: Source::Unknown,
                 route: None,
                 deadline: self.deadline_of(link.conn.asked()),
@@ -165,15 +176,7 @@ impl Shard {
             link.body = Some(body);
         }
         let cache = stored.status(link.before, &content, self.unix_of(link.conn.asked()));
-        let facts = Facts {
-            length: record.length,
-            etag: record.etag.as_deref(),
-            last_modified: record.last_modified.as_deref(),
-            content_type: record.content_type.as_deref(),
-            extra: &record.extra,
-            age_s: age_s(&content, self.unix),
-            immutable: record.immutable,
-        };
+        let facts = facts_of(&content, self.unix);
         let said = self.settings.cache_status.then_some(cache);
         write_head(
             &mut link.out,
@@ -185,6 +188,13 @@ impl Shard {
             &self.date,
         );
         link.said = Some((status_of(&plan), Some(cache)));
+        if let (Plan::Parts(spans), Some(body)) = (plan, &mut link.body) {
+            let boundary = answer::boundary(&spans, &facts);
+            answer::write_part(&mut link.out, &boundary, spans[0], &facts);
+            let mut spans = spans.into_iter();
+            spans.next();
+            body.parts = Some(Parts { spans, boundary });
+        }
         Happened::Answering { keep_alive }
     }
 
@@ -299,6 +309,7 @@ impl Stored {
         match (before, self) {
             (Before::Stale(no), _) if no == content.no => CacheStatus::Revalidated,
             (Before::Stale(_), _) => CacheStatus::Expired,
+            (Before::Kept, _) => CacheStatus::Stale,
             // What the resolution has just brought was not stored, however quickly it came.
             (Before::Nothing, _) if content.record().stored_at >= asked => CacheStatus::Miss,
             (Before::Nothing, Self::Unasked) => CacheStatus::Miss,
@@ -306,6 +317,20 @@ impl Stored {
             (_, Self::Some) => CacheStatus::Partial,
             (_, Self::None) => CacheStatus::Miss,
         }
+    }
+}
+
+/// What a head says of stored content.
+pub(super) fn facts_of(content: &Content, now: UnixSecs) -> Facts<'_> {
+    let record = content.record();
+    Facts {
+        length: record.length,
+        etag: record.etag.as_deref(),
+        last_modified: record.last_modified.as_deref(),
+        content_type: record.content_type.as_deref(),
+        extra: &record.extra,
+        age_s: age_s(content, now),
+        immutable: record.immutable,
     }
 }
 

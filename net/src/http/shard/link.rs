@@ -1,15 +1,15 @@
 //! One connection as its shard holds it: the socket, the buffers, the answer at hand. The rule: between two turns a
 //! connection holds at most one piece's frame, and gives it up when others wait for one.
 
-use larder_content::{ContentNo, PieceId};
-use larder_proto::answer::CacheStatus;
+use larder_content::{ContentNo, PieceId, Span};
+use larder_proto::answer::{BOUNDARY_BYTES, CacheStatus};
 use larder_proto::http::conn::Conn;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::http::walk::Walk;
 use larder_proto::time::Time;
 use larder_storage::buf::IoBuf;
 use larder_storage::driver::Token;
-use larder_storage::flight::Flight;
+use larder_storage::flight::{Flight, Watcher};
 use larder_storage::ram_tier::RamFrame;
 use larder_storage::record::Content;
 use std::ops::Range;
@@ -42,7 +42,7 @@ pub(super) struct Link {
     /// The earliest moment for which it stands in the wheel.
     pub(super) armed: Option<Time>,
     /// The flight that will tell it of progress.
-    pub(super) watching: Option<Arc<Flight>>,
+    pub(super) watching: Option<(Arc<Flight>, Watcher)>,
     /// It stands among those that hold a frame while their socket is full.
     pub(super) holds: bool,
     /// It is its turn to get a frame.
@@ -56,6 +56,8 @@ pub(super) enum Before {
     Fresh,
     /// It was stale, under this number.
     Stale(ContentNo),
+    /// It was stale, and is sent so.
+    Kept,
     /// Nothing.
     Nothing,
 }
@@ -64,6 +66,8 @@ pub(super) enum Before {
 pub(super) struct Body {
     pub(super) content: Arc<Content>,
     pub(super) walk: Walk,
+    /// What comes after it, where several ranges are sent.
+    pub(super) parts: Option<Parts>,
     pub(super) source: Source,
     /// Whom to ask for missing pieces; made when the first is missed.
     pub(super) route: Option<Arc<OwnedRoute>>,
@@ -71,6 +75,12 @@ pub(super) struct Body {
     pub(super) deadline: Time,
     /// Look-ups since the last progress.
     pub(super) looks: u32,
+}
+
+/// The parts of a multipart body that were not begun.
+pub(super) struct Parts {
+    pub(super) spans: std::vec::IntoIter<Span>,
+    pub(super) boundary: [u8; BOUNDARY_BYTES],
 }
 
 /// Where the bytes of the piece at hand come from.
@@ -127,8 +137,8 @@ impl Link {
 
     /// Takes its name off the flight that it watches.
     pub(super) fn unwatch(&mut self) {
-        if let Some(flight) = self.watching.take() {
-            flight.unwatch(self.token);
+        if let Some((flight, watcher)) = self.watching.take() {
+            flight.unwatch(&watcher);
         }
     }
 }

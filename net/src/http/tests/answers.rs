@@ -2,13 +2,14 @@
 //! that a cache must get right (facts: reliability, section 2).
 
 use super::origin::{ETAG, MODIFIED, Object, body};
-use super::{HOST, Rig, on_each_driver};
+use super::{HOST, PATIENCE, Rig, on_each_driver};
 use crate::ask::SmallAnswer;
 use bytes::Bytes;
 use std::sync::Arc;
 
 on_each_driver!(
     ranges_are_exact,
+    several_ranges_are_parts_of_one_answer,
     ranges_that_can_not_be_satisfied_keep_the_connection,
     what_is_no_range_gets_the_whole,
     head_has_the_length_of_the_whole_and_no_body,
@@ -21,6 +22,7 @@ on_each_driver!(
     a_short_answer_is_given_on,
     a_second_request_asks_no_origin,
     stale_content_is_resolved_again,
+    how_new_a_client_wants_it_is_no_matter_where_it_never_changes,
 );
 
 const N: u64 = 1000;
@@ -57,6 +59,45 @@ fn ranges_are_exact(rig: Rig) {
         let len = usize::try_from(last - first + 1).expect("short");
         assert_eq!(got.body, body(first, len), "{range}");
     }
+}
+
+fn several_ranges_are_parts_of_one_answer(rig: Rig) {
+    let length = (2 << 20) + 7;
+    rig.origin.content("/parts", length);
+    let mut client = rig.client();
+    // 9, not stored and then stored: two of one piece, two that cross pieces, and one at the end.
+    for spans in [
+        vec![(0, 9), (200, 299)],
+        vec![(5, 1_500_000), (1_600_000, 2_097_158)],
+        vec![(2_097_150, 2_097_158), (0, 0)],
+    ] {
+        for _ in 0..2 {
+            let ranges: Vec<_> = spans.iter().map(|(a, b)| format!("{a}-{b}")).collect();
+            let got = client.get("/parts", &format!("Range: bytes={}\r\n", ranges.join(",")));
+            assert_eq!(got.status, 206, "{ranges:?}");
+            assert_eq!(got.header("Content-Range"), None);
+            let kind = got.header("Content-Type").expect("a type");
+            let boundary = kind.strip_prefix("multipart/byteranges; boundary=");
+            let boundary = boundary.expect("the type of parts");
+            let mut expected = Vec::new();
+            for (first, last) in &spans {
+                let head = format!(
+                    "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes {first}-{last}/{length}\r\n\r\n"
+                );
+                expected.extend(head.into_bytes());
+                let len = usize::try_from(last - first + 1).expect("short");
+                expected.extend(body(*first, len));
+            }
+            expected.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
+            assert!(got.body == expected, "{ranges:?}");
+            // 39
+            assert_eq!(
+                client.get("/parts", "Range: bytes=1-1\r\n").body,
+                body(1, 1)
+            );
+        }
+    }
+    assert!(rig.given.try_recv().is_err(), "nothing is handed over");
 }
 
 fn ranges_that_can_not_be_satisfied_keep_the_connection(rig: Rig) {
@@ -315,4 +356,35 @@ fn stale_content_is_resolved_again(rig: Rig) {
     let other = client.get("/a", "");
     assert_eq!(other.header("X-Cache-Status"), Some("EXPIRED"));
     assert_eq!(other.body, body(0, 1001));
+    // Its origin is in trouble.
+    rig.origin.put(
+        "/b",
+        Object::Content {
+            length: N,
+            fresh_s: 0,
+        },
+    );
+    assert_eq!(client.get("/b", "").body, body(0, 1000));
+    rig.origin.put("/b", Object::Kept);
+    let kept = client.get("/b", "");
+    assert_eq!(kept.header("X-Cache-Status"), Some("STALE"));
+    assert_eq!(kept.body, body(0, 1000));
+}
+
+fn how_new_a_client_wants_it_is_no_matter_where_it_never_changes(rig: Rig) {
+    rig.origin.content("/fixed/a", N);
+    let mut client = rig.client();
+    for (field, cache) in [
+        ("Cache-Control: no-cache\r\n", "MISS"),
+        ("Cache-Control: max-age=0\r\nPragma: no-cache\r\n", "HIT"),
+    ] {
+        let got = client.get("/fixed/a", field);
+        assert_eq!(got.header("X-Cache-Status"), Some(cache), "{field}");
+        assert_eq!(got.body, body(0, 1000));
+    }
+    assert_eq!(rig.origin.resolves(), 1);
+    rig.origin.content("/a", N);
+    client.write(b"GET /a HTTP/1.1\r\nHost: files.example\r\nPragma: no-cache\r\n\r\n");
+    let given = rig.given.recv_timeout(PATIENCE);
+    assert!(given.is_ok(), "what may change is handed over");
 }

@@ -49,7 +49,7 @@ fn what_is_not_for_here_is_handed_over_with_every_byte(rig: Rig) {
     rig.origin.put("/through", Object::Through);
     for head in [
         "POST /a HTTP/1.1\r\nHost: files.example\r\nContent-Length: 3\r\n\r\nabc",
-        "GET /a HTTP/1.1\r\nHost: files.example\r\nRange: bytes=0-1,5-6\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: files.example\r\nIf-Match: *\r\nIf-Match: *\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: files.example\r\nAuthorization: x\r\n\r\n",
         "GET /through HTTP/1.1\r\nHost: files.example\r\n\r\nGET /n",
     ] {

@@ -2,6 +2,7 @@
 //! waits for what it waits for (bytes, an ask), never for time to pass.
 
 mod answers;
+mod disk;
 mod endings;
 mod misses;
 mod origin;
@@ -15,10 +16,13 @@ use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_proto::http::route::OriginRules;
 use larder_storage::driver::DriverKind;
+use larder_storage::ram_tier::FrameWriter;
 use larder_storage::store::{Store, StoreOptions};
+use metrics::Counter;
 use origin::Origin;
 use raw::Client;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -61,7 +65,38 @@ struct Rig {
     origin: Arc<Origin>,
     settings: Arc<ArcSwap<Settings>>,
     given: Receiver<HandedOver>,
-    _folder: tempfile::TempDir,
+    store: Store,
+    sent: Sent,
+    folder: tempfile::TempDir,
+}
+
+/// Body bytes sent, by where they came from.
+#[derive(Default)]
+struct Sent {
+    memory: Arc<AtomicU64>,
+    disk: Arc<AtomicU64>,
+    origin: Arc<AtomicU64>,
+}
+
+impl Sent {
+    fn figures(&self) -> Figures {
+        let mut figures = Figures::new();
+        figures.bytes_memory = Counter::from_arc(Arc::clone(&self.memory));
+        figures.bytes_disk = Counter::from_arc(Arc::clone(&self.disk));
+        figures.bytes_origin = Counter::from_arc(Arc::clone(&self.origin));
+        figures
+    }
+
+    fn sum(&self) -> u64 {
+        let all = [&self.memory, &self.disk, &self.origin].into_iter();
+        all.map(|count| count.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Takes what was sent since the last look: from memory, from disk, while it came in. A shard counts after it has
+    /// sent: see [`Rig::has_sent`].
+    fn take(&self) -> [u64; 3] {
+        [&self.memory, &self.disk, &self.origin].map(|count| count.swap(0, Ordering::SeqCst))
+    }
 }
 
 impl Rig {
@@ -73,6 +108,7 @@ impl Rig {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(StoreOptions {
             memory_bytes_max,
+            slab_bytes: 64 << 20,
             ..StoreOptions::new(folder.path())
         })
         .expect("a store");
@@ -90,12 +126,13 @@ impl Rig {
             prefer: Some(driver),
             arena_bytes: 4 << 20,
         };
+        let sent = Sent::default();
         let parts = PlaneParts {
-            store,
+            store: store.clone(),
             settings: Arc::clone(&settings),
             answer: Arc::clone(&origin) as _,
             take_over: Arc::new(Giver(Mutex::new(give))),
-            figures: Arc::new(Figures::new()),
+            figures: Arc::new(sent.figures()),
             clock,
         };
         let plane = Plane::start(options, vec![listener], parts).expect("a plane");
@@ -110,7 +147,9 @@ impl Rig {
             origin,
             settings,
             given,
-            _folder: folder,
+            store,
+            sent,
+            folder,
         }
     }
 
@@ -126,6 +165,32 @@ impl Rig {
 
     fn plane(&self) -> &Plane {
         self.plane.as_ref().expect("it runs")
+    }
+
+    /// Takes all of the memory tier: what is stored is on disk alone from now on, and nothing is admitted until the
+    /// frames are dropped.
+    fn hold_memory(&self) -> Vec<FrameWriter> {
+        self.store.flush();
+        let mut held = Vec::new();
+        self.until("nothing is in memory", || {
+            held.extend(std::iter::from_fn(|| self.store.frame(1 << 20)));
+            held.extend(std::iter::from_fn(|| self.store.frame(1 << 16)));
+            self.store.figures().ram_pieces == 0
+        });
+        self.sent.take();
+        held
+    }
+
+    /// Waits until so much was sent since the last look (see [`Sent::take`]), just so.
+    fn has_sent(&self, wanted: [u64; 3]) {
+        let mut sent = [0; 3];
+        self.until("all was counted", || {
+            for (sum, more) in sent.iter_mut().zip(self.sent.take()) {
+                *sum += more;
+            }
+            sent.iter().sum::<u64>() >= wanted.iter().sum()
+        });
+        assert_eq!(sent, wanted, "from memory, from disk, while it came in");
     }
 
     /// Waits until `holds`, looking again and again.

@@ -4,6 +4,7 @@
 use super::*;
 use crate::testing::crash_io::{CrashDir, Survives};
 use crate::testing::fault_io::{Fault, FaultDir, Faults};
+use crate::testing::one_in;
 use crate::testing::seed::Seed;
 
 const CAP: u64 = 10 << 20;
@@ -76,7 +77,7 @@ fn step(bench: &mut Bench, promise: &mut Promise, seed: &mut Seed, next: &mut u3
 
 #[test]
 fn what_is_durable_survives_and_nothing_is_ever_wrong() {
-    for number in 0..20 {
+    for number in (0..20).step_by(one_in(4)) {
         let mut seed = Seed(number);
         let mut next = 0;
         let mut promise = Promise::default();
@@ -155,7 +156,7 @@ fn cut_everywhere(cap: u64) -> u64 {
     let total = faults.changes();
     assert!(total > 100, "{total} operations are a short run");
     let mut states = 0;
-    for cut in 1..=total {
+    for cut in (1..=total).step_by(one_in(7)) {
         faults.set(Some(Fault {
             op: None,
             first: cut,
