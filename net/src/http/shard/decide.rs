@@ -15,6 +15,7 @@ use larder_proto::http::walk::Walk;
 use larder_proto::plan::{Conditions, Plan, Representation, plan};
 use larder_proto::range::first_wanted;
 use larder_proto::time::{Time, UnixSecs};
+use larder_storage::flight::Flight;
 use larder_storage::record::Content;
 use larder_storage::store::{Claim, Found};
 use std::sync::Arc;
@@ -217,9 +218,13 @@ impl Shard {
                 match store.find(id) {
                     Found::Absent => {}
                     Found::Flight(flight) => {
-                        self.common.parts.figures.coalesced.increment(1);
+                        if is_here(&flight) {
+                            stored = true;
+                        } else {
+                            self.common.parts.figures.coalesced.increment(1);
+                            missing = true;
+                        }
                         body.source = Source::Flight(flight);
-                        missing = true;
                         continue;
                     }
                     Found::Ram(frame) => {
@@ -235,17 +240,20 @@ impl Shard {
                 }
             }
             let claim = store.claim(id, body.content.piece_len(piece));
-            missing |= !matches!(claim, Claim::Stored);
+            match &claim {
+                Claim::Stored => stored = true,
+                Claim::Waiter(flight) if is_here(flight) => stored = true,
+                Claim::Waiter(_) | Claim::Owner(_) => missing = true,
+            }
             if let Claim::Owner(flight) = &claim {
                 self.claims.push(Arc::clone(flight));
             }
             match claim {
-                Claim::Stored => stored = true,
                 Claim::Waiter(flight) | Claim::Owner(flight) if piece == first => {
                     // Held from now on, so that its end, how soon it may come, is heard of.
                     body.source = Source::Flight(flight);
                 }
-                Claim::Waiter(_) | Claim::Owner(_) => {}
+                Claim::Stored | Claim::Waiter(_) | Claim::Owner(_) => {}
             }
         }
         match (stored, missing) {
@@ -318,6 +326,11 @@ impl Stored {
             (_, Self::None) => CacheStatus::Miss,
         }
     }
+}
+
+/// True where a piece has all its bytes, and is only being written: nobody waits for its origin any more.
+fn is_here(flight: &Flight) -> bool {
+    flight.filled() == flight.len()
 }
 
 /// What a head says of stored content.

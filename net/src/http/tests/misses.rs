@@ -6,6 +6,7 @@ use super::{Rig, on_each_driver};
 use larder_storage::flight::FlightError;
 
 on_each_driver!(
+    what_is_being_written_is_a_hit,
     the_first_bytes_leave_while_the_rest_is_fetched,
     many_clients_fetch_each_piece_once,
     a_failure_is_tried_again_before_it_is_told,
@@ -18,6 +19,18 @@ on_each_driver!(
 );
 
 const MIB: usize = 1 << 20;
+
+fn what_is_being_written_is_a_hit(rig: Rig) {
+    rig.origin.content("/a", 1000);
+    // All of it is there, and it is not stored before the end.
+    rig.origin.manner(Manner::Held(1000), 0);
+    let mut client = rig.client();
+    for (more, cache) in [("", "MISS"), ("", "HIT"), ("Range: bytes=5-9\r\n", "HIT")] {
+        let got = client.get("/a", more);
+        assert_eq!(got.header("X-Cache-Status"), Some(cache));
+    }
+    rig.origin.release_all();
+}
 
 fn the_first_bytes_leave_while_the_rest_is_fetched(rig: Rig) {
     rig.origin.content("/a", 3 << 20);
