@@ -21,13 +21,16 @@ use row::Entry;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 
 /// One content: its number, its record, and the URL keys that lead to it, the one it was created for first. Without
 /// any key, others have taken them over: nothing leads to it any more.
 pub type Row = (ContentNo, Record, Vec<UrlKey>);
+
+/// Says all that should be in the catalogue, row by row. Called on the catalogue's thread, which holds no lock then.
+pub type Source = Box<dyn Fn(&mut dyn FnMut(Row)) + Send + Sync>;
 
 /// What was found when the catalogue was opened.
 #[derive(Debug, Default)]
@@ -83,7 +86,7 @@ pub struct CatalogueFigures {
     pub errors_total: u64,
     /// Rows found damaged since the start.
     pub unreadable_total: u64,
-    /// Files set aside since the start. Where it grows while the store runs, what is in memory should be put anew.
+    /// Files set aside since the start. Where that happens while the store runs, what the [`Source`] has is put anew.
     pub set_aside_total: u64,
     /// What is wrong now, in plain words; None where the last write went well.
     pub trouble: Option<String>,
@@ -120,6 +123,7 @@ struct Shared {
     place: Box<dyn Place>,
     /// Named in errors.
     path: PathBuf,
+    source: OnceLock<Source>,
     /// None while it cannot be opened.
     base: RwLock<Option<Database>>,
     queue: Mutex<Queue>,
@@ -159,6 +163,7 @@ impl Catalogue {
         let shared = Arc::new(Shared {
             place,
             path: path.to_path_buf(),
+            source: OnceLock::new(),
             base: RwLock::default(),
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -176,6 +181,11 @@ impl Catalogue {
             writer: Mutex::new(Some(writer)),
         };
         Ok((catalogue, opened))
+    }
+
+    /// Where the file is found damaged later on and begun anew, all of `source` is put into it. The first call counts.
+    pub fn supply(&self, source: Source) {
+        let _ = self.shared.source.set(source);
     }
 
     /// Everything in it, with what is queued. Waits for the disk.

@@ -24,7 +24,7 @@ use crate::writer::Order;
 use counters::read;
 use crossbeam::channel::bounded;
 use larder_content::{ContentNo, PieceId, UrlKey};
-use opening::DiskHandle;
+use opening::{DiskHandle, row_of};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
 use std::fs::File;
@@ -37,7 +37,7 @@ use std::thread::JoinHandle;
 struct Inner {
     ram: RamTier,
     common: Common,
-    contents: Contents,
+    contents: Arc<Contents>,
     catalogue: Catalogue,
     /// What the limit counts for it.
     catalogue_bytes: Arc<AtomicU64>,
@@ -209,13 +209,12 @@ impl Store {
 
     /// The catalogue gets the record as it stands, unless the content is gone.
     fn write_down(&self, content: &Arc<Content>) {
-        if self.inner.contents.by_no(content.no).is_some() {
-            let names = content.names();
-            self.inner
-                .catalogue
-                .put(content.no, content.snapshot(), names);
-            self.inner.count_catalogue();
-        }
+        let inner = &self.inner;
+        inner.contents.while_named(content.no, |content| {
+            let (no, record, names) = row_of(content);
+            inner.catalogue.put(no, record, names);
+        });
+        inner.count_catalogue();
     }
 
     /// Contents are gone: so are their pieces. Returns their bytes on disk, if it is to wait until they are gone
@@ -361,7 +360,9 @@ impl Store {
             objects: inner.contents.len() as u64,
             ram_bytes: inner.ram.used_bytes(),
             ram_capacity_bytes: inner.ram.capacity_bytes(),
-            corrupt_total: read(&counters.corrupt),
+            corrupt_total: read(&counters.corrupt)
+                + catalogue.set_aside_total
+                + catalogue.unreadable_total,
             degraded: catalogue.trouble.into_iter().collect(),
             evictions_total: read(&counters.evictions),
             io_errors_total: read(&counters.io_errors) + catalogue.errors_total,

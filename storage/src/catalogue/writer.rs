@@ -1,5 +1,6 @@
 //! The one thread that writes, and what it does about faults. The rule: a batch that fails stays queued under what
-//! came later and is tried again; a damaged file is set aside once it cannot be mended by opening it anew.
+//! came later and is tried again; a damaged file is set aside once it cannot be mended by opening it anew, and what is
+//! known still is written to the new one.
 
 use super::base::{self, All, Fault, attempt, close};
 use super::pending::Pending;
@@ -42,7 +43,11 @@ pub(super) fn run(shared: &Shared) {
             let batch = Arc::new(std::mem::take(&mut queue.pending));
             queue.committing = Arc::clone(&batch);
             drop(queue);
+            let set_aside = shared.counters.set_aside.load(Ordering::Relaxed);
             let result = shared.commit(&batch);
+            if shared.counters.set_aside.load(Ordering::Relaxed) != set_aside {
+                shared.put_anew();
+            }
             if let Err(fault) = &result {
                 shared.failed(fault);
             }
@@ -154,6 +159,16 @@ impl Shared {
         })?;
         tracing::error!(why, path = %path.display(), "a damaged catalogue was set aside and is begun anew");
         Ok(path)
+    }
+
+    /// What was only in the file that was set aside is queued again.
+    fn put_anew(&self) {
+        let Some(source) = self.source.get() else {
+            return;
+        };
+        source(&mut |(no, record, keys)| {
+            self.change(|pending| pending.put(no, Entry { record, keys }));
+        });
     }
 
     /// Writes a batch. What redb refuses after a fault is mended by opening it anew; what stays damaged is set aside.

@@ -3,7 +3,7 @@
 
 use super::{Counters, Inner, OpenError, Store, StoreOptions};
 use crate::block_io::{BlockDir, DirectDir};
-use crate::catalogue::{Catalogue, CatalogueError, Opened};
+use crate::catalogue::{Catalogue, CatalogueError, Opened, Row, Source};
 use crate::contents::Contents;
 use crate::disk::{Common, Disk, DiskOptions, DiskView};
 use crate::flight::FlightError;
@@ -93,17 +93,13 @@ impl Store {
             })?;
         let counters = Arc::new(Counters::default());
         let Opened {
-            rows,
-            set_aside,
-            unreadable,
+            rows, set_aside, ..
         } = found;
-        counters.corrupt.fetch_add(unreadable, Ordering::Relaxed);
         if let Some((aside, why)) = set_aside {
             tracing::error!(file = %aside.display(), %why, "catalogue: damaged; it is set aside and begun anew, and content is fetched anew");
-            counters.corrupt.fetch_add(1, Ordering::Relaxed);
         }
         let catalogue_bytes = Arc::new(AtomicU64::new(with_room_to_grow(catalogue.bytes())));
-        let contents = Contents::default();
+        let contents = Arc::new(Contents::default());
         let mut pinned = HashSet::new();
         let mut known = HashSet::new();
         for (no, record, names) in rows {
@@ -122,6 +118,7 @@ impl Store {
                 contents.name(key, &content);
             }
         }
+        catalogue.supply(all_of(Arc::clone(&contents)));
         let common = Common {
             index: Arc::new(Index::new()),
             counters,
@@ -232,6 +229,21 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// What the catalogue keeps of a content.
+pub(super) fn row_of(content: &Content) -> Row {
+    (content.no, content.snapshot(), content.names())
+}
+
+/// All that the catalogue should hold. Each row is put while its content is still named, so that what is given up
+/// meanwhile is removed after it was put.
+fn all_of(contents: Arc<Contents>) -> Source {
+    Box::new(move |put| {
+        for content in contents.all() {
+            contents.while_named(content.no, |content| put(row_of(content)));
+        }
+    })
 }
 
 /// The catalogue grows by itself, while slabs give way only a moment later: so it is counted as a little larger.

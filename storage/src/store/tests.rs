@@ -408,3 +408,34 @@ fn the_cap_holds_and_pinned_objects_stay() {
         .sum();
     assert!(on_disk <= 40 << 20);
 }
+
+#[test]
+fn a_catalogue_that_rots_while_it_is_open_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(dir.path())).unwrap();
+    for number in 0..40 {
+        fetch_object(&store, number, 9000);
+    }
+    store.alias(key(90), &store.load(&key(0)).unwrap());
+    store.flush();
+    drop(store);
+    let store = Store::open(options(dir.path())).unwrap();
+    let file = dir.path().join("catalogue.redb");
+    let length = std::fs::metadata(&file).unwrap().len();
+    std::fs::write(&file, vec![0xa5; usize::try_from(length).unwrap()]).unwrap();
+    store.purge(&Filter::Url(url(7)));
+    fetch_object(&store, 50, 9000);
+    store.flush();
+    store.flush();
+    assert_eq!(store.figures().corrupt_total, 1);
+    drop(store);
+    let store = Store::open(options(dir.path())).unwrap();
+    assert_eq!(store.figures().corrupt_total, 0);
+    for number in (0..40).chain([50]) {
+        let there = u32::from(number != 7);
+        assert_eq!(check_object(&store, number), there, "{number}");
+    }
+    assert_eq!(store.figures().objects, 40);
+    let other = store.load(&key(90)).unwrap();
+    assert_eq!(other.no, store.load(&key(0)).unwrap().no);
+}

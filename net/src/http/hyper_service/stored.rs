@@ -50,7 +50,7 @@ impl Turn<'_> {
             content.record().immutable
                 || (content.is_fresh(unix) && wishes.accepts(age_s(content, unix), fresh_for_s))
         };
-        let before = match &known {
+        let mut before = match &known {
             Some(content) if is_good(content) => Before::Fresh,
             Some(content) => Before::Stale(content.no),
             None => Before::Nothing,
@@ -69,6 +69,10 @@ impl Turn<'_> {
                 // A client that takes nothing stored before, asks of those who ask at the same time one question.
                 None => match self.resolve(&route, before != Before::Nothing).await {
                     Resolution::Content(content) => content,
+                    Resolution::Stale(content) => {
+                        before = Before::Kept;
+                        content
+                    }
                     Resolution::Answer(answer) => return self.small(&answer).await,
                     Resolution::HandOver => return self.through(&route).await,
                     Resolution::Refused { status, reason } => {

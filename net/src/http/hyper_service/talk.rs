@@ -194,6 +194,12 @@ impl Turn<'_> {
             self.keep_alive = false;
             return self.refuse(405, "larder opens no tunnels").await;
         }
+        if self.parts.method == Method::TRACE {
+            // RFC 9110, section 9.3.8: what it shows of a request is for nobody else. It has no body to be skipped.
+            self.keep_alive = false;
+            let reason = "larder shows nobody what requests look like";
+            return self.refuse(405, reason).await;
+        }
         if self.head.body != BodyKind::None {
             return Ok(After::Body);
         }

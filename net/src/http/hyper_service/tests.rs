@@ -409,6 +409,7 @@ async fn what_waits_behind_a_request_is_not_lost() {
     client.write(b"CONNECT files.example:443 HTTP/1.1\r\nHost: files.example\r\n\r\n");
     assert_eq!(client.read(false).status, 405);
     assert!(client.is_over());
+    assert_eq!(branch.client().ask("TRACE", "/a", "").status, 405);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -424,6 +425,24 @@ async fn an_origin_in_trouble_is_answered_for() {
         let got = client.get("/a", more);
         assert_eq!(got.status, 502, "{more}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_not_be_confirmed_is_given_as_stale() {
+    let object = Object::new(500, 10, FRESH);
+    let there = object.clone();
+    let branch = Branch::open(move |asked| {
+        if asked.number > 0 {
+            return vec![Step::Reset];
+        }
+        vec![Step::Send(there.answer(asked))]
+    })
+    .await;
+    let mut client = branch.client();
+    assert!(client.get("/a", "").body == *object.body);
+    let got = client.get("/a", "Pragma: no-cache\r\nRange: bytes=1-2,5-6\r\n");
+    check_parts(&got, &object, &[(1, 3), (5, 7)]);
+    assert_eq!(got.header("X-Cache-Status"), Some("STALE"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 
 const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
 const BYPASS: HeaderValue = HeaderValue::from_static("BYPASS");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
 
 /// Serves the request that begins in `inbox`.
@@ -74,6 +75,8 @@ impl Inner {
         headers.append(VIA, VIA_LARDER);
         if settings.cache_status {
             headers.insert(X_CACHE_STATUS, BYPASS);
+            let field = HeaderValue::from_static(CacheStatus::Bypass.field());
+            headers.append(CACHE_STATUS, field);
         }
         response
     }

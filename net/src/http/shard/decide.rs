@@ -37,6 +37,10 @@ impl Shard {
             Ok(route) => route,
             Err(refusal) => return self.refuse_route(link, head, &refusal),
         };
+        // What names its content is the same however new a client wants it, and must not be fetched twice for that.
+        if head.picky && !route.identity(&settings.rules).immutable {
+            return Happened::HandOver;
+        }
         let content = match cause {
             Cause::New => {
                 let known = self
@@ -54,6 +58,10 @@ impl Shard {
             Cause::Changed => None,
             Cause::Resolved => match link.resolution.take() {
                 Some(Resolution::Content(content)) => Some(content),
+                Some(Resolution::Stale(content)) => {
+                    link.before = Before::Kept;
+                    Some(content)
+                }
                 Some(Resolution::HandOver) => return Happened::HandOver,
                 Some(Resolution::Answer(answer)) => {
                     let how = Framing {
@@ -306,6 +314,7 @@ impl Stored {
         match (before, self) {
             (Before::Stale(no), _) if no == content.no => CacheStatus::Revalidated,
             (Before::Stale(_), _) => CacheStatus::Expired,
+            (Before::Kept, _) => CacheStatus::Stale,
             // What the resolution has just brought was not stored, however quickly it came.
             (Before::Nothing, _) if content.record().stored_at >= asked => CacheStatus::Miss,
             (Before::Nothing, Self::Unasked) => CacheStatus::Miss,

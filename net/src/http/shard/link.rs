@@ -56,6 +56,8 @@ pub(in crate::http) enum Before {
     Fresh,
     /// It was stale, under this number.
     Stale(ContentNo),
+    /// It was stale, and is sent so.
+    Kept,
     /// Nothing.
     Nothing,
 }
