@@ -38,7 +38,7 @@ enum Sent {
 
 impl Turn<'_> {
     /// Answers a GET or HEAD from the store.
-    pub(super) async fn from_store(
+    pub(super) async fn serve_stored(
         &mut self,
         route: OwnedRoute,
         wishes: Directives,

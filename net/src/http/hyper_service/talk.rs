@@ -228,7 +228,7 @@ impl Turn<'_> {
                 .iter()
                 .all(|name| headers.get_all(name).iter().count() <= 1);
         if stores {
-            self.from_store(route, wishes).await
+            self.serve_stored(route, wishes).await
         } else {
             self.through(&route).await
         }
