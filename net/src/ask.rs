@@ -51,6 +51,8 @@ pub struct FetchAsk {
 pub enum Resolution {
     /// Content in the store (its pieces may be on their way), fresh now.
     Content(Arc<Content>),
+    /// Content in the store that is stale: its origin is in trouble, or slow.
+    Stale(Arc<Content>),
     /// A small answer that all who wait share: an error of the origin, a redirect that leaves, a short page.
     Answer(Arc<SmallAnswer>),
     /// Nothing the store can hold: the hyper service streams it.

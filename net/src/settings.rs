@@ -47,7 +47,7 @@ impl Settings {
             idle_timeout_ms: 75_000,
             head_timeout_ms: 10_000,
             send_stall_timeout_ms: 60_000,
-            first_byte_timeout_ms: 14_000,
+            first_byte_timeout_ms: 12_000,
             ahead_bytes_max: 16 << 20,
             origin_connections_max: 16,
             run_bytes_max: 8 << 20,

@@ -7,10 +7,11 @@
 //! Too late: clients that have waited for their first byte until their deadline are told 503 by whoever holds their
 //! connections, whatever happens here. A piece whose deadline has passed before it was asked for is reported by
 //! [`Scheduler::overdue`], and from then on it is only worth something while somebody still watches it, who came
-//! later, as the deadline is the first one's. Whoever calls gives it a later deadline, and drops it when nobody
-//! watches: the bytes would cross a link that is too thin already, for nobody. To fail it at its deadline instead
-//! would turn away all who wait at once, and then leave the link idle. So nobody waits longer than the deadline
-//! without a 503, and what the link brings is of use (`thin_link` holds both in a simulation). And a client that is
+//! later, as the deadline is the first one's. Whoever calls gives it a later deadline while somebody watches, and
+//! [demotes](Scheduler::demote) it when nobody does: who was told 503 comes back for it seconds later, and until then
+//! it may only have what the link has to spare, which would lie idle. To fail it at its deadline instead would turn
+//! away all who wait at once. So nobody waits longer than the deadline without a 503, and what the link brings is of
+//! use (`thin_link` holds both in a simulation, with pieces that nobody watches dropped). And a client that is
 //! being served is never starved by what is under way: that is at most about a second of the link, two pieces at
 //! least, so each request under way gets its share of it until it is whole, which on any link over 8 kB/s is more
 //! than 4000 B/s; between two pieces its next one has a deadline of its own like everybody's.
@@ -221,6 +222,16 @@ impl Scheduler {
         if let Some(wanted) = self.wants.get_mut(&id) {
             let rank = wanted.rank();
             wanted.want.deadline = wanted.want.deadline.max(deadline);
+            let moved = wanted.rank();
+            self.reorder(rank, moved);
+        }
+    }
+
+    /// Puts a piece that waits behind all that somebody waits for; [`Scheduler::want`] takes it forward again.
+    pub fn demote(&mut self, id: PieceId) {
+        if let Some(wanted) = self.wants.get_mut(&id) {
+            let rank = wanted.rank();
+            wanted.want.background = true;
             let moved = wanted.rank();
             self.reorder(rank, moved);
         }

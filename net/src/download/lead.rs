@@ -115,7 +115,7 @@ impl Lead {
     fn stale_or(&self, stale: &Arc<Content>, trouble: Resolution) -> Resolution {
         if !stale.record().must_revalidate {
             tracing::info!(url = %self.route.url, "the origin is in trouble; a stale object is served");
-            return Resolution::Content(Arc::clone(stale));
+            return Resolution::Stale(Arc::clone(stale));
         }
         // Section 5.2.2.2: "it MUST generate an error response rather than reuse the disconnected stale response".
         match trouble {

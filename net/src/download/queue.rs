@@ -20,6 +20,10 @@ const EXTENSION: Duration = Duration::from_secs(7);
 /// How long such a piece is kept before anybody must be seen to watch it: who has just asked may not have begun to.
 const UNWATCHED_FOR: Duration = Duration::from_secs(1);
 
+/// How long a piece that was wanted too late, and that nobody waits for any more, is still fetched when the link has
+/// nothing else to bring: who was told 503 asks again after 2 to 16 s (facts: clients, section 1.13).
+const RESTING_FOR: Duration = Duration::from_secs(60);
+
 /// Flights that ended without their bytes, to be told so after the lock on the queue is gone.
 pub(super) type GivenUp = Vec<(Owned, FlightError)>;
 
@@ -40,6 +44,8 @@ pub(super) struct Queue {
     sources: HashMap<ContentNo, Source>,
     /// Past their deadlines, and from then on kept only while somebody watches.
     extended: BTreeMap<PieceId, Time>,
+    /// Past their deadlines and watched by nobody: behind everything else until then.
+    resting: BTreeMap<PieceId, Time>,
     closed: bool,
 }
 
@@ -50,6 +56,7 @@ impl Queue {
             owned: HashMap::new(),
             sources: HashMap::new(),
             extended: BTreeMap::new(),
+            resting: BTreeMap::new(),
             closed: false,
         }
     }
@@ -156,13 +163,26 @@ impl Queue {
             self.extended.entry(id).or_insert(now + UNWATCHED_FOR);
         }
         // Those who wait give up at their deadlines on their own, so each look may find another one unwatched.
-        let mut given_up = GivenUp::new();
         for (id, from) in std::mem::take(&mut self.extended) {
             if !self.scheduler.waits(id) {
                 continue;
             }
             if now < from || self.is_watched(id) {
                 self.extended.insert(id, from);
+            } else {
+                self.scheduler.demote(id);
+                self.resting.insert(id, now + RESTING_FOR);
+            }
+        }
+        let mut given_up = GivenUp::new();
+        for (id, until) in std::mem::take(&mut self.resting) {
+            if !self.scheduler.waits(id) {
+                continue;
+            }
+            if let Some(flight) = self.flight(id).filter(|flight| flight.is_watched()) {
+                self.scheduler.want(want(&flight, now + EXTENSION));
+            } else if now < until {
+                self.resting.insert(id, until);
             } else {
                 self.scheduler.drop_want(id);
                 given_up.extend(self.leave(id).map(|owned| (owned, FlightError::Overloaded)));

@@ -43,7 +43,7 @@ impl Outcome {
     /// Whether it holds for another who asked for the same key.
     fn is_for(&self, route: &OwnedRoute) -> bool {
         match &self.resolution {
-            Resolution::Content(_) | Resolution::HandOver => true,
+            Resolution::Content(_) | Resolution::Stale(_) | Resolution::HandOver => true,
             // Only who is who decides on these two.
             Resolution::Answer(answer) if !matches!(answer.status, 401 | 403) => true,
             Resolution::Refused { .. } | Resolution::Answer(_) => {
@@ -169,7 +169,7 @@ impl Inner {
                 // Asking goes on without this client; whoever comes next may find it confirmed.
                 Some(stale) => match tokio::time::timeout(STALE_AFTER, answer).await {
                     Ok(outcome) => outcome,
-                    Err(_) => return Resolution::Content(stale),
+                    Err(_) => return Resolution::Stale(stale),
                 },
                 None => answer.await,
             };

@@ -39,6 +39,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 /// A redirect's body that is worth reading to its end, so as to keep the connection.
 const REDIRECT_BODY_BYTES_MAX: usize = 16 << 10;
 
+/// The longest head of an answer, names and values. It is kept with what is stored, so it is not to be of any length.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
 /// How larder names itself to origins.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION")));
 const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
@@ -266,6 +269,10 @@ impl OriginClient {
                 }
                 Ok(Ok(response)) => {
                     let (parts, incoming) = response.into_parts();
+                    if let Some(cause) = unusable(parts.status, &parts.headers) {
+                        let cause = cause.to_owned();
+                        return Err(OriginError::NoAnswer { origin, cause });
+                    }
                     let lease = Lease::new(&self.0.pool, place.clone(), link, permit);
                     let stall = Duration::from_millis(settings.origin_stall_timeout_ms);
                     let body = OriginBody::new(
@@ -367,6 +374,19 @@ fn build(
         request.headers_mut().append(name, value.clone());
     }
     Ok(request)
+}
+
+/// Why an answer's head can not be given on or kept, where it can not.
+fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
+    // RFC 9110, section 15.2.2: only who asked for another protocol may be told that it follows.
+    if status.is_informational() {
+        return Some("it changes to a protocol that nobody asked for");
+    }
+    let field_bytes = |(name, value): (&::http::HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.as_bytes().len()
+    };
+    let bytes: usize = headers.iter().map(field_bytes).sum();
+    (bytes > HEAD_BYTES_MAX).then_some("its head is longer than 64 KiB")
 }
 
 fn redirects(status: StatusCode) -> bool {

@@ -60,6 +60,27 @@ fn the_earliest_deadline_goes_first_and_then_who_came_first() {
 }
 
 #[test]
+fn a_demoted_piece_waits_behind_everything_until_it_is_wanted_again() {
+    let order = |again: bool| {
+        let mut scheduler = Scheduler::new(LIMITS);
+        for (content, deadline) in [(1, 10), (2, 20), (3, 30)] {
+            scheduler.want(want(id(content, 0), deadline));
+        }
+        scheduler.demote(id(1, 0));
+        assert_eq!(scheduler.overdue(at(25)), [id(2, 0)]);
+        if again {
+            scheduler.want(want(id(1, 0), 15));
+        }
+        let jobs = start_all(&mut scheduler, at(0));
+        jobs.iter()
+            .map(|job| job.content.get())
+            .collect::<Vec<u64>>()
+    };
+    assert_eq!(order(false), [2, 3, 1]);
+    assert_eq!(order(true), [1, 2, 3]);
+}
+
+#[test]
 fn a_second_who_wants_a_piece_can_only_make_it_more_urgent() {
     let mut scheduler = Scheduler::new(LIMITS);
     scheduler.want(want(id(1, 0), 30));

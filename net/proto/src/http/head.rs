@@ -43,8 +43,12 @@ pub struct Head<'b> {
     /// The client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
     /// The hit path must hand this request over: a method other than GET and HEAD, a body, `Authorization`,
-    /// `Cache-Control`, `Pragma`, `Upgrade`, `Expect`, a conditional field given twice, or a `Via` that names larder.
+    /// `Cache-Control` with `no-store` or `only-if-cached`, `Upgrade`, `Expect`, a conditional field given twice, or a
+    /// `Via` that names larder.
     pub special: bool,
+    /// `Pragma`, or a `Cache-Control` that only says how new the client would like the answer to be. That is no matter
+    /// where the URL names its content; any other request must be handed over.
+    pub picky: bool,
     /// `User-Agent`.
     pub user_agent: Option<&'b [u8]>,
     /// How many bytes the head took: what follows is body or the next request.
@@ -150,6 +154,7 @@ fn read<'b>(request: &httparse::Request<'_, 'b>, consumed: usize) -> Result<Head
         body: BodyKind::None,
         expect_continue: false,
         special: method != "GET" && method != "HEAD",
+        picky: false,
         user_agent: None,
         consumed,
     };
@@ -175,6 +180,21 @@ fn read<'b>(request: &httparse::Request<'_, 'b>, consumed: usize) -> Result<Head
     Ok(head)
 }
 
+/// True for what a client may like and a cache may not heed (RFC 9111, sections 5.2.1.1 to 5.2.1.4 and 5.2.1.6).
+fn is_preference(directive: &[u8]) -> bool {
+    let name = directive.split(|b| *b == b'=').next().unwrap_or(directive);
+    let preferences: [&[u8]; 5] = [
+        b"no-cache",
+        b"max-age",
+        b"max-stale",
+        b"min-fresh",
+        b"no-transform",
+    ];
+    preferences
+        .iter()
+        .any(|known| name.trim_ascii().eq_ignore_ascii_case(known))
+}
+
 fn read_field<'b>(
     head: &mut Head<'b>,
     framing: &mut Framing<'b>,
@@ -187,7 +207,7 @@ fn read_field<'b>(
         3 if is("Via") => head.special |= names_larder(value),
         4 if is("Host") => read_host(head, value)?,
         5 if is("Range") => once(&mut head.range, value, &mut head.special),
-        6 if is("Pragma") => head.special = true,
+        6 if is("Pragma") => head.picky = true,
         // An HTTP/1.0 client can not have meant it (RFC 9110, section 10.1.1).
         6 if head.minor == 1 && is("Expect") => {
             if !value.eq_ignore_ascii_case(b"100-continue") {
@@ -206,7 +226,13 @@ fn read_field<'b>(
             }
         }
         10 if is("User-Agent") => head.user_agent = Some(value),
-        13 if is("Authorization") || is("Cache-Control") => head.special = true,
+        13 if is("Authorization") => head.special = true,
+        13 if is("Cache-Control") => {
+            head.picky = true;
+            head.special |= value
+                .split(|b| *b == b',')
+                .any(|directive| !is_preference(directive.trim_ascii()));
+        }
         13 if is("If-None-Match") => once(&mut head.if_none_match, value, &mut head.special),
         14 if is("Content-Length") => {
             let length = decimal(value).ok_or((400, "Content-Length is not a number"))?;

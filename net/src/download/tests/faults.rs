@@ -227,6 +227,21 @@ async fn an_origin_that_can_not_be_reached_is_a_502() {
 }
 
 #[tokio::test]
+async fn heads_that_nobody_can_use_are_trouble() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    let pad = "a".repeat(70_000);
+    let long = format!("HTTP/1.1 200 OK\r\nX-Pad: {pad}\r\nContent-Length: 0\r\n\r\n");
+    for text in [switch.to_owned(), long] {
+        let (_origin, world) = start(move |_| vec![Step::Send(text.clone().into_bytes())]).await;
+        let refused = world.resolve(URL, None).await;
+        assert!(
+            matches!(refused, Resolution::Refused { status: 502, .. }),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_can_not_be_stored_is_handed_over() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let gzip = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc";

@@ -100,7 +100,7 @@ async fn trouble_is_bridged_by_a_stale_object_where_that_is_allowed() {
         for trouble in [1, 2] {
             mood.set(trouble);
             match (world.resolve(URL, None).await, stale_status) {
-                (Resolution::Content(stale), None) => assert_eq!(stale.no, content.no),
+                (Resolution::Stale(stale), None) => assert_eq!(stale.no, content.no),
                 // Its own words, or 504 where it said nothing (RFC 9111, section 5.2.2.2).
                 (Resolution::Answer(answer), Some(status)) => assert_eq!(answer.status, status),
                 (Resolution::Refused { status: 504, .. }, Some(_)) => assert_eq!(trouble, 2),

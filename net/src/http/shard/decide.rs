@@ -37,6 +37,10 @@ impl Shard {
             Ok(route) => route,
             Err(refusal) => return self.refuse_route(link, head, &refusal),
         };
+        // What names its content is the same however new a client wants it, and must not be fetched twice for that.
+        if head.picky && !route.identity(&settings.rules).immutable {
+            return Happened::HandOver;
+        }
         let content = match cause {
             Cause::New => {
                 let known = self
@@ -54,6 +58,10 @@ impl Shard {
             Cause::Changed => None,
             Cause::Resolved => match link.resolution.take() {
                 Some(Resolution::Content(content)) => Some(content),
+                Some(Resolution::Stale(content)) => {
+                    link.before = Before::Kept;
+                    Some(content)
+                }
                 Some(Resolution::HandOver) => return Happened::HandOver,
                 Some(Resolution::Answer(answer)) => {
                     let how = Framing {
@@ -287,7 +295,7 @@ impl Shard {
 
 /// How much of what is to be sent was stored when it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stored {
+pub(in crate::http) enum Stored {
     /// There is no body.
     Unasked,
     All,
@@ -297,10 +305,16 @@ enum Stored {
 
 impl Stored {
     /// What to say of it, given what was known of the URL before. `asked`: when the request came, by the wall clock.
-    fn status(self, before: Before, content: &Content, asked: UnixSecs) -> CacheStatus {
+    pub(in crate::http) fn status(
+        self,
+        before: Before,
+        content: &Content,
+        asked: UnixSecs,
+    ) -> CacheStatus {
         match (before, self) {
             (Before::Stale(no), _) if no == content.no => CacheStatus::Revalidated,
             (Before::Stale(_), _) => CacheStatus::Expired,
+            (Before::Kept, _) => CacheStatus::Stale,
             // What the resolution has just brought was not stored, however quickly it came.
             (Before::Nothing, _) if content.record().stored_at >= asked => CacheStatus::Miss,
             (Before::Nothing, Self::Unasked) => CacheStatus::Miss,
@@ -327,12 +341,12 @@ pub(super) fn facts_of(content: &Content, now: UnixSecs) -> Facts<'_> {
 
 /// RFC 9111, section 4.2.3, with the origin's `Date` for the moment of the response: never less than the real age as
 /// long as the origin's clock is right, and never less than the origin's path said.
-pub(crate) fn age_s(content: &Content, now: UnixSecs) -> u64 {
+pub(in crate::http) fn age_s(content: &Content, now: UnixSecs) -> u64 {
     now.saturating_sub(content.date())
         .max(content.age_at_receipt_s())
 }
 
-pub(crate) fn status_of(plan: &Plan) -> u16 {
+pub(in crate::http) fn status_of(plan: &Plan) -> u16 {
     match plan {
         Plan::Full => 200,
         Plan::Partial(_) | Plan::Parts(_) => 206,

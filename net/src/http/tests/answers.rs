@@ -2,7 +2,7 @@
 //! that a cache must get right (facts: reliability, section 2).
 
 use super::origin::{ETAG, MODIFIED, Object, body};
-use super::{HOST, Rig, on_each_driver};
+use super::{HOST, PATIENCE, Rig, on_each_driver};
 use crate::ask::SmallAnswer;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ on_each_driver!(
     a_short_answer_is_given_on,
     a_second_request_asks_no_origin,
     stale_content_is_resolved_again,
+    how_new_a_client_wants_it_is_no_matter_where_it_never_changes,
 );
 
 const N: u64 = 1000;
@@ -355,4 +356,36 @@ fn stale_content_is_resolved_again(rig: Rig) {
     let other = client.get("/a", "");
     assert_eq!(other.header("X-Cache-Status"), Some("EXPIRED"));
     assert_eq!(other.body, body(0, 1001));
+    // Its origin is in trouble.
+    rig.origin.put(
+        "/b",
+        Object::Content {
+            length: N,
+            fresh_s: 0,
+        },
+    );
+    assert_eq!(client.get("/b", "").body, body(0, 1000));
+    rig.origin.put("/b", Object::Kept);
+    let kept = client.get("/b", "");
+    assert_eq!(kept.header("X-Cache-Status"), Some("STALE"));
+    assert_eq!(kept.body, body(0, 1000));
+}
+
+fn how_new_a_client_wants_it_is_no_matter_where_it_never_changes(rig: Rig) {
+    rig.origin.content("/fixed/a", N);
+    let mut client = rig.client();
+    for (field, cache) in [
+        ("Cache-Control: no-cache\r\n", "MISS"),
+        ("Cache-Control: max-age=0\r\nPragma: no-cache\r\n", "HIT"),
+    ] {
+        let got = client.get("/fixed/a", field);
+        assert_eq!(got.header("X-Cache-Status"), Some(cache), "{field}");
+        assert_eq!(got.body, body(0, 1000));
+        rig.until("it has landed", || rig.origin.landed() == 1);
+    }
+    assert_eq!(rig.origin.resolves(), 1);
+    rig.origin.content("/a", N);
+    client.write(b"GET /a HTTP/1.1\r\nHost: files.example\r\nPragma: no-cache\r\n\r\n");
+    let given = rig.given.recv_timeout(PATIENCE);
+    assert!(given.is_ok(), "what may change is handed over");
 }

@@ -21,6 +21,8 @@ pub(super) enum Object {
     Answer(Arc<SmallAnswer>),
     /// Nothing that can be stored.
     Through,
+    /// What was stored before, and is stale.
+    Kept,
     /// No answer.
     Refused(u16),
     /// The question is never answered.
@@ -224,6 +226,10 @@ impl Origin {
                 Resolution::Content(content)
             }
             Some(Object::Answer(answer)) => Resolution::Answer(answer),
+            Some(Object::Kept) => match self.store.content(&ask.route.identity.key) {
+                Some(known) => Resolution::Stale(known),
+                None => panic!("{path} was not asked for before"),
+            },
             Some(Object::Through) => Resolution::HandOver,
             Some(Object::Silent) => {
                 return self.with(|state| state.silent.push(ask));

@@ -80,8 +80,9 @@ fn tolerated_ways_of_writing() {
 fn what_the_hit_path_hands_over() {
     for field in [
         "Authorization: Basic eA==",
-        "cache-control: no-cache",
-        "Pragma: x",
+        "cache-control: no-store",
+        "Cache-Control: max-age=0, only-if-cached",
+        "Cache-Control: ",
         "Upgrade: h2c",
         "Expect: 100-Continue",
         "Content-Length: 1",
@@ -102,6 +103,16 @@ fn what_the_hit_path_hands_over() {
     ] {
         let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
         assert!(!head(bytes.as_bytes()).special, "{field}");
+    }
+    for (field, picky) in [
+        ("cache-control: no-cache", true),
+        ("Cache-Control: max-age = 0, No-Transform", true),
+        ("Pragma: no-cache", true),
+        ("Accept: */*", false),
+    ] {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+        let head = head(bytes.as_bytes());
+        assert_eq!((head.special, head.picky), (false, picky), "{field}");
     }
     assert!(head(b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n").special);
     assert!(head(b"get / HTTP/1.1\r\nHost: a\r\n\r\n").special);
