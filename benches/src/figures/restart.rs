@@ -5,11 +5,12 @@ use super::filled::{Filling, fill};
 use crate::cpu::resident_bytes;
 use crate::latency::Spread;
 use crate::servers::{LarderSetup, Server};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const SECONDS_A_MILLION_MAX: f64 = 2.0;
 
@@ -45,6 +46,7 @@ pub fn run(out: &mut impl Write, store: &Path, pieces: u64, rounds: usize) -> Re
         let resident = resident_bytes(server.group());
         let stored = server.metric("larder_store_pieces", "")?;
         server.kill();
+        wait_until_free(address)?;
         Ok::<_, anyhow::Error>((seconds, resident, stored))
     };
     let (_, empty, _) = start(&directory.path().join("empty"))?;
@@ -72,4 +74,18 @@ pub fn run(out: &mut impl Write, store: &Path, pieces: u64, rounds: usize) -> Re
     )?;
     let allowed = SECONDS_A_MILLION_MAX * (pieces as f64 / 1e6).max(1.0);
     Ok(seconds.max < allowed && stored >= pieces as f64 * 0.999)
+}
+
+/// The kernel takes a killed process's rings apart a moment later, and its listening sockets with them.
+fn wait_until_free(address: SocketAddr) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match TcpListener::bind(address) {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > until => {
+                return Err(error).with_context(|| format!("{address} stays in use"));
+            }
+            Err(_) => thread::park_timeout(Duration::from_millis(2)),
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod answer;
 mod date;
+pub mod directives;
 pub mod fetch;
 pub mod freshness;
 pub mod http;

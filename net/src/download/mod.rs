@@ -93,6 +93,16 @@ impl Download {
         tokio::spawn(start_requests(closing, Arc::clone(&inner.work)));
         Self(inner)
     }
+
+    /// The store that it fills.
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The clock that deadlines are told by.
+    pub(crate) fn clock(&self) -> Clock {
+        self.0.clock
+    }
 }
 
 impl Answer for Download {
@@ -249,4 +259,4 @@ struct Trouble {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,12 +5,17 @@ mod body;
 mod decide;
 mod link;
 
+pub(super) use body::failure;
+pub(super) use decide::{Stored, age_s, status_of};
+pub(super) use link::Before;
+
 use crate::http::handoff::HandedOver;
 use crate::http::mailbox::{Mailbox, Note};
 use crate::http::plane::{PlaneParts, ShardReport};
+use crate::http::small::write_refusal;
 use crate::http::timers::Timers;
 use crate::settings::Settings;
-use larder_proto::answer::{http_date, write_error};
+use larder_proto::answer::http_date;
 use larder_proto::http::conn::{Action, Conn, Event as Happened, Refuse, Timeouts};
 use larder_proto::time::{Time, UnixSecs};
 use larder_storage::arena::Arena;
@@ -447,28 +452,14 @@ impl Shard {
         keep_alive: bool,
         head_only: bool,
     ) {
-        let retry_after_s = match status {
-            503 => Some(5),
-            502 | 504 => Some(2),
-            _ => None,
-        };
-        let begin = link.out.len();
-        write_error(
+        write_refusal(
             &mut link.out,
             status,
             reason,
             keep_alive,
-            retry_after_s,
+            head_only,
             &self.date,
         );
-        if head_only {
-            let head = link.out[begin..]
-                .windows(4)
-                .position(|end| end == b"\r\n\r\n");
-            if let Some(head) = head {
-                link.out.truncate(begin + head + 4);
-            }
-        }
         link.said = Some((status, None));
     }
 

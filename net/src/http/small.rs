@@ -3,7 +3,7 @@
 
 use crate::ask::SmallAnswer;
 use http::StatusCode;
-use larder_proto::answer::CacheStatus;
+use larder_proto::answer::{CacheStatus, write_error};
 
 /// What the answer says for itself, or what concerns one connection only.
 const OWN: &[&str] = &[
@@ -77,8 +77,32 @@ pub(crate) fn write_small(out: &mut Vec<u8>, answer: &SmallAnswer, how: Framing,
     }
 }
 
+/// Appends an error as the answer.
+pub(crate) fn write_refusal(
+    out: &mut Vec<u8>,
+    status: u16,
+    reason: &str,
+    keep_alive: bool,
+    head_only: bool,
+    date: &[u8; 29],
+) {
+    let retry_after_s = match status {
+        503 => Some(5),
+        502 | 504 => Some(2),
+        _ => None,
+    };
+    let begin = out.len();
+    write_error(out, status, reason, keep_alive, retry_after_s, date);
+    if head_only {
+        let head = out[begin..].windows(4).position(|end| end == b"\r\n\r\n");
+        if let Some(head) = head {
+            out.truncate(begin + head + 4);
+        }
+    }
+}
+
 /// `content-type` as `Content-Type`; clients look names up by their case (facts: clients, section 1.6).
-fn title_case(name: &str) -> impl Iterator<Item = u8> {
+pub(crate) fn title_case(name: &str) -> impl Iterator<Item = u8> {
     let mut first = true;
     name.bytes().map(move |byte| {
         let begins = std::mem::replace(&mut first, byte == b'-');

@@ -8,6 +8,7 @@ use super::pending::Pending;
 use super::row::{self, Entry};
 use larder_content::{ContentNo, UrlKey};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -112,7 +113,12 @@ pub(super) struct All {
 pub(super) fn read_all(database: &Database) -> Result<All, redb::Error> {
     let reading = database.begin_read()?;
     let contents = reading.open_table(CONTENTS)?;
-    let owners = reading.open_table(KEYS)?;
+    // In the order of the file: looking each key up would read its pages again and again.
+    let mut owners = HashMap::new();
+    for item in reading.open_table(KEYS)?.iter()? {
+        let (key, owner) = item?;
+        owners.insert(UrlKey(key.value()), owner.value());
+    }
     let mut all = All::default();
     for item in contents.iter()? {
         let (no, row) = item?;
@@ -122,16 +128,7 @@ pub(super) fn read_all(database: &Database) -> Result<All, redb::Error> {
             all.unreadable.push(no);
             continue;
         };
-        let mut own = Vec::with_capacity(entry.keys.len());
-        for key in &entry.keys {
-            if owners
-                .get(&key.0)?
-                .is_some_and(|owner| owner.value() == raw)
-            {
-                own.push(*key);
-            }
-        }
-        entry.keys = own;
+        entry.keys.retain(|key| owners.get(key) == Some(&raw));
         all.contents.push((no, entry));
     }
     Ok(all)

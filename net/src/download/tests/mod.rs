@@ -3,7 +3,7 @@
 
 mod chance;
 mod faults;
-mod script;
+pub(crate) mod script;
 mod stale;
 mod whole_way;
-mod world;
+pub(crate) mod world;

@@ -11,14 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What was asked.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Counts all requests, from 0.
-    pub(super) number: usize,
-    pub(super) target: String,
+    pub(crate) number: usize,
+    pub(crate) target: String,
     /// The head as it came, in lower case.
-    pub(super) head: String,
+    pub(crate) head: String,
     /// First byte, and last where there is one.
-    pub(super) range: Option<(usize, Option<usize>)>,
+    pub(crate) range: Option<(usize, Option<usize>)>,
 }
 
 impl Asked {
@@ -40,7 +40,7 @@ impl Asked {
     }
 
     /// A header's value, in lower case.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             (key == name).then(|| value.trim())
@@ -50,7 +50,7 @@ impl Asked {
 
 /// What the origin does next on a connection.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Send(Vec<u8>),
     /// Sends so many bytes at a time, with a pause after each.
     Trickle(Vec<u8>, usize, Duration),
@@ -65,14 +65,14 @@ pub(super) enum Step {
 type Script = dyn Fn(&Asked) -> Vec<Step> + Send + Sync;
 
 /// A running origin; it ends with its owner.
-pub(super) struct Origin {
-    pub(super) address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     accepting: tokio::task::AbortHandle,
 }
 
 impl Origin {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
@@ -96,12 +96,12 @@ impl Origin {
     }
 
     /// All requests so far.
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().clone()
     }
 
     /// Bytes of body that were asked for by closed ranges so far.
-    pub(super) fn bytes_asked(&self) -> usize {
+    pub(crate) fn bytes_asked(&self) -> usize {
         let ranges = self.asked().into_iter().filter_map(|asked| asked.range);
         ranges
             .filter_map(|(first, last)| Some(last? + 1 - first))
@@ -166,15 +166,15 @@ async fn talk(mut socket: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<As
 
 /// One object as a well-behaved origin has it.
 #[derive(Clone, Debug)]
-pub(super) struct Object {
-    pub(super) body: Arc<Vec<u8>>,
+pub(crate) struct Object {
+    pub(crate) body: Arc<Vec<u8>>,
     /// Header lines of every answer about it, each with its line end.
-    pub(super) headers: String,
+    pub(crate) headers: String,
 }
 
 impl Object {
     /// Random-looking bytes that differ from place to place and from seed to seed.
-    pub(super) fn new(length: usize, seed: u64, headers: &str) -> Self {
+    pub(crate) fn new(length: usize, seed: u64, headers: &str) -> Self {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut body = Vec::with_capacity(length + 8);
         while body.len() < length {
@@ -191,7 +191,7 @@ impl Object {
     }
 
     /// Fails where these are not the bytes of `span`, without printing them.
-    pub(super) fn check<E: std::fmt::Debug>(&self, got: &Result<Vec<u8>, E>, span: Range<usize>) {
+    pub(crate) fn check<E: std::fmt::Debug>(&self, got: &Result<Vec<u8>, E>, span: Range<usize>) {
         match got {
             Err(error) => panic!("bytes {span:?} did not come: {error:?}"),
             Ok(bytes) => {
@@ -203,12 +203,12 @@ impl Object {
     }
 
     /// As [`Object::check`], for all of it.
-    pub(super) fn check_whole<E: std::fmt::Debug>(&self, got: &Result<Vec<u8>, E>) {
+    pub(crate) fn check_whole<E: std::fmt::Debug>(&self, got: &Result<Vec<u8>, E>) {
         self.check(got, 0..self.body.len());
     }
 
     /// The range that is asked for, as 206, or everything as 200.
-    pub(super) fn answer(&self, asked: &Asked) -> Vec<u8> {
+    pub(crate) fn answer(&self, asked: &Asked) -> Vec<u8> {
         match asked.range {
             Some((first, last)) if first < self.body.len() => {
                 let end = last.map_or(self.body.len(), |last| (last + 1).min(self.body.len()));
@@ -223,7 +223,7 @@ impl Object {
         }
     }
 
-    pub(super) fn part(&self, first: usize, end: usize) -> Vec<u8> {
+    pub(crate) fn part(&self, first: usize, end: usize) -> Vec<u8> {
         let mut bytes = format!(
             "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{}/{}\r\nContent-Length: {}\r\n{}\r\n",
             end - 1,
@@ -236,7 +236,7 @@ impl Object {
         bytes
     }
 
-    pub(super) fn full(&self) -> Vec<u8> {
+    pub(crate) fn full(&self) -> Vec<u8> {
         let mut bytes = format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{}\r\n",
             self.body.len(),
@@ -249,6 +249,6 @@ impl Object {
 }
 
 /// An answer without a body.
-pub(super) fn bare(status: &str, headers: &str) -> Step {
+pub(crate) fn bare(status: &str, headers: &str) -> Step {
     Step::Send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n{headers}\r\n").into_bytes())
 }

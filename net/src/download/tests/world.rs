@@ -23,23 +23,23 @@ use tokio::sync::{Notify, oneshot};
 const HUNG_AFTER: Duration = Duration::from_secs(60);
 
 /// What is set up for one test.
-pub(super) struct World {
-    pub(super) store: Store,
-    pub(super) settings: Arc<ArcSwap<Settings>>,
-    pub(super) download: Download,
-    pub(super) clock: Clock,
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
+    pub(crate) download: Download,
+    pub(crate) clock: Clock,
     /// How long the clients wait for a first byte.
-    pub(super) patience: Duration,
+    pub(crate) patience: Duration,
     _folder: tempfile::TempDir,
 }
 
 impl World {
     /// All `hosts` lead to the origin. URLs with `/fixed/` in them are immutable.
-    pub(super) fn new(hosts: &[(&str, &Origin)]) -> Self {
+    pub(crate) fn new(hosts: &[(&str, &Origin)]) -> Self {
         Self::with(hosts, 64 << 20, |_| {})
     }
 
-    pub(super) fn with(
+    pub(crate) fn with(
         hosts: &[(&str, &Origin)],
         memory_bytes_max: u64,
         change: impl FnOnce(&mut Settings),
@@ -74,14 +74,14 @@ impl World {
     }
 
     /// The route of a URL `http://host/path`.
-    pub(super) fn route(&self, url: &str) -> OwnedRoute {
+    pub(crate) fn route(&self, url: &str) -> OwnedRoute {
         let settings = self.settings.load();
         route(url, None, false, &settings.rules)
             .expect("the URL is allowed")
             .to_owned()
     }
 
-    pub(super) async fn resolve(
+    pub(crate) async fn resolve(
         &self,
         url: &str,
         wanted: Option<(u64, Option<u64>)>,
@@ -102,7 +102,7 @@ impl World {
             .expect("an ask is answered exactly once")
     }
 
-    pub(super) async fn content(
+    pub(crate) async fn content(
         &self,
         url: &str,
         wanted: Option<(u64, Option<u64>)>,
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// Brings `span` of a content in, as a shard thread does, and returns its bytes.
-    pub(super) async fn bytes(
+    pub(crate) async fn bytes(
         &self,
         content: &Arc<Content>,
         url: &str,
@@ -144,7 +144,7 @@ impl World {
     }
 
     /// Claims the pieces of a span, and asks for those that nobody fetches. `None`: stored already.
-    pub(super) fn claim(
+    pub(crate) fn claim(
         &self,
         content: &Arc<Content>,
         url: &str,
@@ -179,7 +179,7 @@ impl World {
     }
 
     /// A whole object, asked for as a client without ranges does; asks again once where it changed midway.
-    pub(super) async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+    pub(crate) async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
         let content = match self.resolve(url, None).await {
             Resolution::Content(content) => content,
             other => return Err(format!("{other:?}")),
@@ -199,7 +199,7 @@ impl Watch for Wake {
 }
 
 /// Waits until a flight is over, and gives its bytes.
-pub(super) async fn whole(flight: &Arc<Flight>) -> Result<Vec<u8>, FlightError> {
+pub(crate) async fn whole(flight: &Arc<Flight>) -> Result<Vec<u8>, FlightError> {
     let wake = Arc::new(Wake(Notify::new()));
     let waiting = async {
         loop {

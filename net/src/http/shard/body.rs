@@ -399,7 +399,7 @@ impl Shard {
 }
 
 /// What a flight's failure means for who waits for it.
-fn failure(error: FlightError) -> Failure {
+pub(in crate::http) fn failure(error: FlightError) -> Failure {
     let (status, reason, remedy) = match error {
         FlightError::Origin => (
             502,

@@ -303,7 +303,7 @@ impl Shard {
 
 /// How much of what is to be sent was stored when it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stored {
+pub(in crate::http) enum Stored {
     /// There is no body.
     Unasked,
     All,
@@ -313,7 +313,12 @@ enum Stored {
 
 impl Stored {
     /// What to say of it, given what was known of the URL before. `asked`: when the request came, by the wall clock.
-    fn status(self, before: Before, content: &Content, asked: UnixSecs) -> CacheStatus {
+    pub(in crate::http) fn status(
+        self,
+        before: Before,
+        content: &Content,
+        asked: UnixSecs,
+    ) -> CacheStatus {
         match (before, self) {
             (Before::Stale(no), _) if no == content.no => CacheStatus::Revalidated,
             (Before::Stale(_), _) => CacheStatus::Expired,
@@ -349,12 +354,12 @@ pub(super) fn facts_of(content: &Content, now: UnixSecs) -> Facts<'_> {
 
 /// RFC 9111, section 4.2.3, with the origin's `Date` for the moment of the response: never less than the real age as
 /// long as the origin's clock is right, and never less than the origin's path said.
-pub(crate) fn age_s(content: &Content, now: UnixSecs) -> u64 {
+pub(in crate::http) fn age_s(content: &Content, now: UnixSecs) -> u64 {
     now.saturating_sub(content.date())
         .max(content.age_at_receipt_s())
 }
 
-pub(crate) fn status_of(plan: &Plan) -> u16 {
+pub(in crate::http) fn status_of(plan: &Plan) -> u16 {
     match plan {
         Plan::Full => 200,
         Plan::Partial(_) | Plan::Parts(_) => 206,

@@ -51,7 +51,7 @@ pub(super) struct Link {
 
 /// What was known of a URL when its request came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Before {
+pub(in crate::http) enum Before {
     /// It was fresh.
     Fresh,
     /// It was stale, under this number.

@@ -381,6 +381,7 @@ fn how_new_a_client_wants_it_is_no_matter_where_it_never_changes(rig: Rig) {
         let got = client.get("/fixed/a", field);
         assert_eq!(got.header("X-Cache-Status"), Some(cache), "{field}");
         assert_eq!(got.body, body(0, 1000));
+        rig.until("it has landed", || rig.origin.landed() == 1);
     }
     assert_eq!(rig.origin.resolves(), 1);
     rig.origin.content("/a", N);

@@ -6,7 +6,7 @@ mod disk;
 mod endings;
 mod misses;
 mod origin;
-mod raw;
+pub(crate) mod raw;
 
 use crate::clock::Clock;
 use crate::http::handoff::{HandedOver, TakeOver};
@@ -41,10 +41,10 @@ macro_rules! on_each_driver {
 pub(super) use on_each_driver;
 
 /// Patience with whatever a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The host that the scripted origin stands for.
-const HOST: &str = "files.example";
+pub(crate) const HOST: &str = "files.example";
 
 /// Gives connections that are handed over to the test.
 struct Giver(Mutex<Sender<HandedOver>>);

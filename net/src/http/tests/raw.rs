@@ -6,22 +6,22 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 /// One connection.
-pub(super) struct Client {
-    pub(super) stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     /// Received and not read yet.
     rest: Vec<u8>,
 }
 
 /// One answer.
 #[derive(Debug)]
-pub(super) struct Got {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Got {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(n, _)| n == name);
         let value = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} twice");
@@ -30,7 +30,7 @@ impl Got {
 }
 
 impl Client {
-    pub(super) fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
@@ -40,26 +40,26 @@ impl Client {
         }
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("written");
     }
 
     /// Asks with these further header lines (each with its line end) and reads the answer.
-    pub(super) fn get(&mut self, path: &str, more: &str) -> Got {
+    pub(crate) fn get(&mut self, path: &str, more: &str) -> Got {
         self.ask("GET", path, more)
     }
 
-    pub(super) fn ask(&mut self, method: &str, path: &str, more: &str) -> Got {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, more: &str) -> Got {
         self.write(format!("{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{more}\r\n").as_bytes());
         self.read(method == "HEAD")
     }
 
-    pub(super) fn read(&mut self, head_only: bool) -> Got {
+    pub(crate) fn read(&mut self, head_only: bool) -> Got {
         self.try_read(head_only).expect("a whole answer")
     }
 
     /// Reads one answer, or says how the connection ended before it was whole.
-    pub(super) fn try_read(&mut self, head_only: bool) -> io::Result<Got> {
+    pub(crate) fn try_read(&mut self, head_only: bool) -> io::Result<Got> {
         let mut got = self.try_head()?;
         let length: usize = got
             .header("Content-Length")
@@ -73,7 +73,7 @@ impl Client {
     }
 
     /// Reads the head of an answer.
-    pub(super) fn try_head(&mut self) -> io::Result<Got> {
+    pub(crate) fn try_head(&mut self) -> io::Result<Got> {
         let end = loop {
             if let Some(end) = self.rest.windows(4).position(|w| w == b"\r\n\r\n") {
                 break end;
@@ -100,7 +100,7 @@ impl Client {
     }
 
     /// Reads exactly so many bytes of a body.
-    pub(super) fn bytes(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         while self.rest.len() < count {
             self.more().expect("more bytes");
         }
@@ -118,11 +118,11 @@ impl Client {
     }
 
     /// Whether the connection was closed, with nothing left to read.
-    pub(super) fn is_over(&mut self) -> bool {
+    pub(crate) fn is_over(&mut self) -> bool {
         self.rest.is_empty() && self.more().is_err()
     }
 
-    pub(super) fn half_close(&self) {
+    pub(crate) fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).expect("shut down");
     }
 }

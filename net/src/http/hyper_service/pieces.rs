@@ -1,0 +1,194 @@
+//! The bytes of stored pieces for one answer, wherever they are. The rule: a copy of a few blocks is all that an answer
+//! holds, so that a client that takes its time pins neither a frame nor a place on disk.
+
+use crate::ask::{Answer, Ask, FetchAsk};
+use crate::download::Download;
+use crate::http::shard::Stored;
+use crate::metrics::Figures;
+use bytes::Bytes;
+use larder_content::{PieceId, Span};
+use larder_proto::http::route::OwnedRoute;
+use larder_proto::http::walk::Part;
+use larder_proto::time::Time;
+use larder_storage::driver::Token;
+use larder_storage::flight::{Flight, FlightError, FlightState, Watch, Watcher};
+use larder_storage::ram_tier::RamFrame;
+use larder_storage::record::Content;
+use larder_storage::store::{Claim, Found, Store};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Taken in one go.
+const CHUNK_BYTES: u32 = 256 << 10;
+
+/// Look-ups without a byte after which a piece is given up: it keeps being moved, or found damaged.
+const LOOKS_MAX: u32 = 16;
+
+/// Attempts after a failure of the origin.
+const FAILURES_MAX: u32 = 1;
+
+/// Rings for the one answer that waits.
+#[derive(Default)]
+struct Bell(Notify);
+
+impl Watch for Bell {
+    fn progress(&self, _: Token, _: PieceId) {
+        self.0.notify_one();
+    }
+}
+
+/// The pieces of one answer.
+pub(super) struct Pieces {
+    store: Store,
+    download: Download,
+    figures: Arc<Figures>,
+    content: Arc<Content>,
+    route: Arc<OwnedRoute>,
+    deadline: Time,
+    bell: Arc<Bell>,
+}
+
+impl Pieces {
+    pub(super) fn new(
+        download: &Download,
+        figures: &Arc<Figures>,
+        content: &Arc<Content>,
+        route: &Arc<OwnedRoute>,
+        deadline: Time,
+    ) -> Self {
+        Self {
+            store: download.store().clone(),
+            download: download.clone(),
+            figures: Arc::clone(figures),
+            content: Arc::clone(content),
+            route: Arc::clone(route),
+            deadline,
+            bell: Arc::new(Bell::default()),
+        }
+    }
+
+    fn id(&self, piece: u32) -> PieceId {
+        PieceId {
+            content: self.content.no,
+            piece,
+        }
+    }
+
+    /// Has those that are missing fetched, and says how many were not.
+    pub(super) fn ask_for(&self, pieces: impl Iterator<Item = u32>) -> Stored {
+        let (mut stored, mut missing) = (false, false);
+        let mut flights = Vec::new();
+        for piece in pieces {
+            match self
+                .store
+                .claim(self.id(piece), self.content.piece_len(piece))
+            {
+                Claim::Stored => stored = true,
+                Claim::Waiter(_) => missing = true,
+                Claim::Owner(flight) => {
+                    missing = true;
+                    flights.push(flight);
+                }
+            }
+        }
+        if !flights.is_empty() {
+            self.fetch(flights);
+        }
+        match (stored, missing) {
+            (false, false) => Stored::Unasked,
+            (true, false) => Stored::All,
+            (false, true) => Stored::None,
+            (true, true) => Stored::Some,
+        }
+    }
+
+    fn fetch(&self, flights: Vec<Arc<Flight>>) {
+        self.download.ask(Ask::Fetch(FetchAsk {
+            content: Arc::clone(&self.content),
+            route: Arc::clone(&self.route),
+            flights,
+            deadline: self.deadline,
+        }));
+    }
+
+    /// The first bytes of `part`, at least one; waits until they are there.
+    pub(super) async fn bytes(&self, part: Part) -> Result<Bytes, FlightError> {
+        let id = self.id(part.piece);
+        let mut failures = 0;
+        for _ in 0..LOOKS_MAX {
+            let flight = match self.store.find(id) {
+                Found::Ram(frame) => {
+                    if let Some(bytes) = copy(&frame, part) {
+                        self.figures.bytes_memory.increment(bytes.len() as u64);
+                        return Ok(bytes);
+                    }
+                    continue;
+                }
+                Found::Disk(_) => {
+                    if let Some(bytes) = self.read(id, part).await {
+                        self.figures.bytes_disk.increment(bytes.len() as u64);
+                        return Ok(bytes);
+                    }
+                    continue;
+                }
+                Found::Flight(flight) => flight,
+                Found::Absent => match self.store.claim(id, self.content.piece_len(part.piece)) {
+                    Claim::Stored => continue,
+                    Claim::Waiter(flight) => flight,
+                    Claim::Owner(flight) => {
+                        self.fetch(vec![Arc::clone(&flight)]);
+                        flight
+                    }
+                },
+            };
+            match self.landing(&flight, part).await {
+                Ok(bytes) => {
+                    self.figures.bytes_origin.increment(bytes.len() as u64);
+                    return Ok(bytes);
+                }
+                Err(FlightError::Origin | FlightError::Timeout) if failures < FAILURES_MAX => {
+                    failures += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(FlightError::Origin)
+    }
+
+    async fn read(&self, id: PieceId, part: Part) -> Option<Bytes> {
+        let to = part.to.min(part.from.saturating_add(CHUNK_BYTES));
+        let within = Span::new(u64::from(part.from), u64::from(to));
+        let store = self.store.clone();
+        let read = tokio::task::spawn_blocking(move || store.read_blocking(id, within));
+        let bytes = read.await.ok()??;
+        (!bytes.is_empty()).then(|| Bytes::from(bytes))
+    }
+
+    /// Waits until a piece that is coming in has come so far.
+    async fn landing(&self, flight: &Flight, part: Part) -> Result<Bytes, FlightError> {
+        loop {
+            let seen = flight.watch(Watcher {
+                wake: Arc::clone(&self.bell) as Arc<dyn Watch>,
+                token: Token(0),
+            });
+            if let Some(bytes) = seen.frame.and_then(|frame| copy(&frame, part)) {
+                return Ok(bytes);
+            }
+            match seen.state {
+                FlightState::Failed(error) => return Err(error),
+                FlightState::Whole => return Err(FlightError::Origin),
+                // News that came since the look has left a permit.
+                FlightState::Waiting | FlightState::Filling => self.bell.0.notified().await,
+            }
+        }
+    }
+}
+
+/// The beginning of `part`, as far as it is there.
+fn copy(frame: &RamFrame, part: Part) -> Option<Bytes> {
+    let to = part.to.min(part.from.saturating_add(CHUNK_BYTES));
+    let there = frame.bytes();
+    let to = (to as usize).min(there.len());
+    let bytes = there.get(part.from as usize..to)?;
+    (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))
+}

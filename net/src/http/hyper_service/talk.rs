@@ -1,0 +1,314 @@
+//! A connection that was handed over, request by request. The rule: every head is read by the parser of the shards and
+//! nothing else, requests are answered in the order they came, and what waits behind one is not lost.
+
+use super::{Inner, with_body};
+use crate::http::handoff::HandedOver;
+use crate::http::small::write_refusal;
+use crate::origin::BoxError;
+use crate::settings::Settings;
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, VIA,
+};
+use http::{HeaderMap, Method, Request, request};
+use larder_proto::answer::{CacheStatus, http_date};
+use larder_proto::directives::Directives;
+use larder_proto::http::head::{BodyKind, FIELDS_MAX, HEAD_BYTES_MAX, Head, Parsed, parse_head};
+use larder_proto::http::route::{Refusal, route};
+use larder_proto::time::Time;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a client may take to close after the last answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Fields that a request has once; with several of them the origin decides.
+const ONCE: [HeaderName; 6] = [
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+];
+
+/// What follows an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum After {
+    /// The next request.
+    Next,
+    /// The client closes.
+    Last,
+    /// The answer is incomplete: nothing may follow it.
+    Cut,
+    /// The request has a body, and is not answered yet.
+    Body,
+}
+
+/// One request.
+pub(super) struct Turn<'c> {
+    pub(super) service: &'c Inner,
+    pub(super) settings: Arc<Settings>,
+    pub(super) head: &'c Head<'c>,
+    pub(super) parts: request::Parts,
+    pub(super) keep_alive: bool,
+    /// When its head was complete.
+    pub(super) asked: Time,
+    /// Something was sent.
+    pub(super) begun: bool,
+    /// What was answered.
+    pub(super) said: Option<(u16, Option<CacheStatus>)>,
+    socket: &'c mut TcpStream,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn talk(inner: &Arc<Inner>, connection: HandedOver) -> Result<(), BoxError> {
+    let socket = std::net::TcpStream::from(connection.socket);
+    let mut socket = TcpStream::from_std(socket)?;
+    let mut inbox = connection.received;
+    loop {
+        if !receive_head(inner, &mut socket, &mut inbox).await? {
+            return Ok(());
+        }
+        let (after, consumed) = match parse_head(&inbox) {
+            Parsed::Head(head) => {
+                let after = take_turn(inner, &mut socket, &head, &inbox).await?;
+                (after, head.consumed)
+            }
+            Parsed::Bad { status, reason } => {
+                refuse_head(inner, &mut socket, status, reason).await?;
+                (After::Last, inbox.len())
+            }
+            // It was complete.
+            Parsed::Incomplete => return Ok(()),
+        };
+        match after {
+            After::Next => drop(inbox.drain(..consumed)),
+            After::Last => return linger(&mut socket).await.map_err(Into::into),
+            After::Cut => {
+                inner.figures.cut.increment(1);
+                return Ok(());
+            }
+            After::Body => return with_body::serve(inner, socket, inbox).await,
+        }
+    }
+}
+
+/// Receives until a head is complete or can not become one. False: there is none to come.
+async fn receive_head(
+    inner: &Inner,
+    socket: &mut TcpStream,
+    inbox: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let settings = inner.settings.load_full();
+    let wait = |ms| Instant::now() + Duration::from_millis(ms);
+    let mut due = wait(settings.idle_timeout_ms);
+    let mut begun = false;
+    let mut draining = inner.draining.subscribe();
+    // A head ends with a line; so only a new line can complete one.
+    let mut searched = 0;
+    loop {
+        let new = inbox.get(searched..).unwrap_or(&[]);
+        if (new.contains(&b'\n') || inbox.len() > HEAD_BYTES_MAX)
+            && !matches!(parse_head(inbox), Parsed::Incomplete)
+        {
+            return Ok(true);
+        }
+        searched = inbox.len();
+        if !inbox.is_empty() && !begun {
+            begun = true;
+            due = wait(settings.head_timeout_ms);
+        }
+        let received = tokio::select! {
+            received = timeout_at(due, socket.read_buf(inbox)) => received,
+            _ = draining.wait_for(|draining| *draining), if !begun => return Ok(false),
+        };
+        match received {
+            Ok(Ok(0)) | Err(_) => return Ok(false),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error),
+        }
+    }
+}
+
+async fn refuse_head(
+    inner: &Inner,
+    socket: &mut TcpStream,
+    status: u16,
+    reason: &str,
+) -> io::Result<()> {
+    let mut out = Vec::new();
+    let date = http_date(inner.download.clock().unix());
+    write_refusal(&mut out, status, reason, false, false, &date);
+    inner.count(Some((status, None)));
+    let stall = Duration::from_millis(inner.settings.load().send_stall_timeout_ms);
+    timeout(stall, socket.write_all(&out)).await?
+}
+
+/// Says that nothing follows, and waits for the client to close: closing first could take the answer from it.
+async fn linger(socket: &mut TcpStream) -> io::Result<()> {
+    socket.shutdown().await?;
+    let mut rest = [0; 4096];
+    let closed = async { while socket.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+    // One that stays is closed on.
+    let _ = timeout(LINGER, closed).await;
+    Ok(())
+}
+
+async fn take_turn(
+    inner: &Inner,
+    socket: &mut TcpStream,
+    head: &Head<'_>,
+    inbox: &[u8],
+) -> io::Result<After> {
+    let Some(parts) = parts_of(&inbox[..head.consumed]) else {
+        refuse_head(inner, socket, 400, "the request is malformed").await?;
+        return Ok(After::Last);
+    };
+    let mut turn = Turn {
+        service: inner,
+        settings: inner.settings.load_full(),
+        head,
+        parts,
+        keep_alive: head.keep_alive && !*inner.draining.borrow(),
+        asked: inner.download.clock().now(),
+        begun: false,
+        said: None,
+        socket,
+    };
+    let after = turn.answer().await?;
+    if after != After::Body {
+        inner.count(turn.said);
+    }
+    Ok(after)
+}
+
+impl Turn<'_> {
+    async fn answer(&mut self) -> io::Result<After> {
+        if self.parts.method == Method::CONNECT {
+            // What follows it is nothing that can be read.
+            self.keep_alive = false;
+            return self.refuse(405, "larder opens no tunnels").await;
+        }
+        if self.parts.method == Method::TRACE {
+            // RFC 9110, section 9.3.8: what it shows of a request is for nobody else. It has no body to be skipped.
+            self.keep_alive = false;
+            let reason = "larder shows nobody what requests look like";
+            return self.refuse(405, reason).await;
+        }
+        if self.head.body != BodyKind::None {
+            return Ok(After::Body);
+        }
+        if goes_round(&self.parts.headers) {
+            let reason = "the request has been here before; an origin points back at larder";
+            return self.refuse(508, reason).await;
+        }
+        let settings = Arc::clone(&self.settings);
+        let route = match route(self.head.target, self.head.host, false, &settings.rules) {
+            Ok(route) => route.to_owned(),
+            Err(refusal) => {
+                if matches!(refusal, Refusal::Forbidden { .. }) {
+                    self.service.figures.refused_hosts.increment(1);
+                }
+                let reason = refusal.to_string();
+                return self.refuse(refusal.status(), &reason).await;
+            }
+        };
+        let headers = &self.parts.headers;
+        let all = |name| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+        let wishes = Directives::read(all(CACHE_CONTROL), all(PRAGMA));
+        let stores = matches!(self.parts.method, Method::GET | Method::HEAD)
+            && !headers.contains_key(AUTHORIZATION)
+            && (!wishes.no_store || route.identity.immutable)
+            && ONCE
+                .iter()
+                .all(|name| headers.get_all(name).iter().count() <= 1);
+        if stores {
+            self.serve_stored(route, wishes).await
+        } else {
+            self.through(&route).await
+        }
+    }
+
+    /// Answers with an error.
+    pub(super) async fn refuse(&mut self, status: u16, reason: &str) -> io::Result<After> {
+        let mut out = Vec::new();
+        let (keep, head_only) = (self.keep_alive, self.head_only());
+        write_refusal(&mut out, status, reason, keep, head_only, &self.date());
+        self.said = Some((status, None));
+        self.write(&out).await?;
+        Ok(self.after())
+    }
+
+    /// Sends all of it; fails where the client takes nothing for too long.
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let stall = Duration::from_millis(self.settings.send_stall_timeout_ms);
+        while !bytes.is_empty() {
+            let sent = timeout(stall, self.socket.write(bytes)).await??;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            if !self.begun {
+                self.begun = true;
+                let waited = self.service.download.clock().now().since(self.asked);
+                let figures = &self.service.figures;
+                figures.first_byte_seconds.record(waited.as_secs_f64());
+            }
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// What follows an answer that is whole.
+    pub(super) fn after(&self) -> After {
+        if self.keep_alive {
+            After::Next
+        } else {
+            After::Last
+        }
+    }
+
+    pub(super) fn head_only(&self) -> bool {
+        self.parts.method == Method::HEAD
+    }
+
+    pub(super) fn date(&self) -> [u8; 29] {
+        http_date(self.service.download.clock().unix())
+    }
+
+    /// When the client must have its first byte.
+    pub(super) fn deadline(&self) -> Time {
+        self.asked + Duration::from_millis(self.settings.first_byte_timeout_ms)
+    }
+}
+
+/// True where a `Via` says that larder has passed this request on already.
+pub(super) fn goes_round(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(VIA).into_iter();
+    fields
+        .filter_map(|via| via.to_str().ok())
+        .flat_map(|via| via.split(','))
+        .any(|hop| {
+            let by = hop.split_ascii_whitespace().nth(1);
+            by.is_some_and(|by| by.eq_ignore_ascii_case("larder"))
+        })
+}
+
+/// All fields of a head that the strict parser has accepted.
+fn parts_of(head: &[u8]) -> Option<request::Parts> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut read = httparse::Request::new(&mut fields);
+    read.parse(head).ok()?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = Method::from_bytes(read.method?.as_bytes()).ok()?;
+    for field in read.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_bytes(field.value).ok()?;
+        parts.headers.append(name, value);
+    }
+    Some(parts)
+}
