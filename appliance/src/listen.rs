@@ -6,10 +6,16 @@ use larder_net::sock;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 /// Connections that wait to be accepted; the kernel cuts it to `net.core.somaxconn`. At 4096 a whole office can arrive
 /// at once, and during a restart.
 const BACKLOG: i32 = 4096;
+
+/// How long a taken port is asked for again. A process that was killed keeps its port until the kernel has taken its
+/// rings down, which can be a moment after the next one starts.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a socket is for, with its key in the configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,12 +56,25 @@ fn beside(
     all: &[SocketAddr],
     purpose: Purpose,
 ) -> Result<TcpListener, StartError> {
-    listen(address, all).map_err(|source| StartError::Listen {
-        address,
-        purpose: purpose.words(),
-        advice: advice(address, &source),
-        source,
-    })
+    let began = Instant::now();
+    loop {
+        match listen(address, all) {
+            Ok(listener) => return Ok(listener),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            Err(source) => {
+                return Err(StartError::Listen {
+                    address,
+                    purpose: purpose.words(),
+                    advice: advice(address, &source),
+                    source,
+                });
+            }
+        }
+    }
 }
 
 /// Listens on one address. `[::]` takes IPv4 along unless IPv4 has an address of its own among `all`, and is `0.0.0.0`
@@ -143,6 +162,19 @@ mod tests {
                  another process listens there (`ss -ltnp 'sport = :{port}'` shows which); stop it, or configure another port"
             )
         );
+    }
+
+    #[test]
+    fn a_port_that_becomes_free_is_waited_for() {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let first = one(local, Purpose::Http).expect("listening");
+        let address = first.local_addr().expect("its address");
+        let waiting = std::thread::spawn(move || one(address, Purpose::Http));
+        // Whether the other has begun to ask or not, it gets the port.
+        std::thread::yield_now();
+        drop(first);
+        let second = waiting.join().expect("no panic").expect("the same port");
+        assert_eq!(second.local_addr().expect("its address"), address);
     }
 
     #[test]
