@@ -6,7 +6,7 @@ mod decide;
 mod link;
 
 pub(super) use body::failure;
-pub(super) use decide::{Stored, age_s, status_of};
+pub(super) use decide::Stored;
 pub(super) use link::Before;
 
 use crate::http::handoff::HandedOver;

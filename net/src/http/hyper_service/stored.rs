@@ -5,17 +5,18 @@
 use super::pieces::Pieces;
 use super::talk::{After, Turn};
 use crate::ask::{Answer, Ask, Reply, Resolution, ResolveAsk, SmallAnswer};
-use crate::http::shard::{Before, age_s, failure, status_of};
+use crate::http::described::{age_s, facts_of, representation_of, status_of};
+use crate::http::shard::{Before, failure};
 use crate::http::small::{Framing, write_small};
 use bytes::Bytes;
 use larder_content::Span;
 use larder_proto::answer::{
-    CacheStatus, Facts, boundary, http_date, write_head, write_part, write_parts_end,
+    CacheStatus, boundary, http_date, write_head, write_part, write_parts_end,
 };
 use larder_proto::directives::Directives;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::http::walk::{Part, Walk};
-use larder_proto::plan::{Conditions, Plan, Representation, plan};
+use larder_proto::plan::{Conditions, Plan, plan};
 use larder_proto::range::first_wanted;
 use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
@@ -135,13 +136,7 @@ impl Turn<'_> {
         before: Before,
     ) -> io::Result<Sent> {
         let record = content.record();
-        let representation = Representation {
-            length: record.length,
-            etag: record.etag.as_deref(),
-            last_modified: record.last_modified_unix,
-            date: content.date(),
-        };
-        let plan = plan(&Conditions::from(self.head), &representation);
+        let plan = plan(&Conditions::from(self.head), &representation_of(content));
         let spans = match &plan {
             Plan::Full if !self.head_only() => vec![Span::whole(record.length)],
             Plan::Partial(span) => vec![*span],
@@ -167,15 +162,7 @@ impl Turn<'_> {
                 Err(error) => return Ok(Sent::Not(error)),
             }
         }
-        let facts = Facts {
-            length: record.length,
-            etag: record.etag.as_deref(),
-            last_modified: record.last_modified.as_deref(),
-            content_type: record.content_type.as_deref(),
-            extra: &record.extra,
-            age_s: age_s(content, unix),
-            immutable: record.immutable,
-        };
+        let facts = facts_of(content, unix);
         let said = self.settings.cache_status.then_some(cache);
         let mut out = Vec::new();
         let date = http_date(unix);

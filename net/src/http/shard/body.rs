@@ -1,9 +1,9 @@
 //! The body of an answer, piece by piece: found, read, waited for, sent. The rule: a byte is sent from memory that is
 //! final (a frame's filled part, or what was verified after a read), or not at all.
 
-use super::decide::facts_of;
 use super::link::{Body, Link, OF_A_READ, Source};
 use super::{ReadUnderWay, Shard};
+use crate::http::described::facts_of;
 use crate::sock;
 use larder_content::{BLOCK_BYTES, PieceId, Span};
 use larder_proto::answer;

@@ -4,15 +4,16 @@
 use super::link::{Before, Body, Link, Parts, Source};
 use super::{Shard, body};
 use crate::ask::{Ask, FetchAsk, Reply, Resolution, ResolveAsk};
+use crate::http::described::{facts_of, representation_of, status_of};
 use crate::http::mailbox::Note;
 use crate::http::small::{Framing, write_small};
 use larder_content::{PieceId, Span};
-use larder_proto::answer::{self, CacheStatus, Facts, write_head};
+use larder_proto::answer::{self, CacheStatus, write_head};
 use larder_proto::http::conn::{Cause, Event as Happened};
 use larder_proto::http::head::{Head, Parsed, parse_head};
 use larder_proto::http::route::{OwnedRoute, Refusal, Route, route};
 use larder_proto::http::walk::Walk;
-use larder_proto::plan::{Conditions, Plan, Representation, plan};
+use larder_proto::plan::{Conditions, Plan, plan};
 use larder_proto::range::first_wanted;
 use larder_proto::time::{Time, UnixSecs};
 use larder_storage::flight::Flight;
@@ -145,14 +146,8 @@ impl Shard {
         content: Arc<Content>,
     ) -> Happened {
         let record = content.record();
-        let representation = Representation {
-            length: record.length,
-            etag: record.etag.as_deref(),
-            last_modified: record.last_modified_unix,
-            date: content.date(),
-        };
         let conditions = Conditions::from(head);
-        let plan = plan(&conditions, &representation);
+        let plan = plan(&conditions, &representation_of(&content));
         let span = match &plan {
             // A plan of parts has two at least.
             Plan::Parts(spans) => spans[0],
@@ -336,35 +331,4 @@ impl Stored {
 /// True where a piece has all its bytes, and is only being written: nobody waits for its origin any more.
 fn is_here(flight: &Flight) -> bool {
     flight.filled() == flight.len()
-}
-
-/// What a head says of stored content.
-pub(super) fn facts_of(content: &Content, now: UnixSecs) -> Facts<'_> {
-    let record = content.record();
-    Facts {
-        length: record.length,
-        etag: record.etag.as_deref(),
-        last_modified: record.last_modified.as_deref(),
-        content_type: record.content_type.as_deref(),
-        extra: &record.extra,
-        age_s: age_s(content, now),
-        immutable: record.immutable,
-    }
-}
-
-/// RFC 9111, section 4.2.3, with the origin's `Date` for the moment of the response: never less than the real age as
-/// long as the origin's clock is right, and never less than the origin's path said.
-pub(in crate::http) fn age_s(content: &Content, now: UnixSecs) -> u64 {
-    now.saturating_sub(content.date())
-        .max(content.age_at_receipt_s())
-}
-
-pub(in crate::http) fn status_of(plan: &Plan) -> u16 {
-    match plan {
-        Plan::Full => 200,
-        Plan::Partial(_) | Plan::Parts(_) => 206,
-        Plan::NotModified => 304,
-        Plan::PreconditionFailed => 412,
-        Plan::Unsatisfiable => 416,
-    }
 }
