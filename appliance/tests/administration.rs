@@ -5,21 +5,11 @@ mod rig;
 
 use rig::fetch::Get;
 use rig::larder::{FAMILY, Larder, NAMED_PATH, PLAIN, Setup};
-use rig::nginx::Nginx;
-use rig::{assert_same, have};
+use rig::{assert_same, have, house};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 const MIB: usize = 1 << 20;
-
-fn house() -> (Nginx, Larder) {
-    let nginx = Nginx::start();
-    let larder = Larder::start(&Setup {
-        origin: Some(nginx.address()),
-        ..Setup::default()
-    });
-    (nginx, larder)
-}
 
 #[test]
 fn objects_are_listed_described_and_purged() {

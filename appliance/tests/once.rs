@@ -2,21 +2,12 @@
 
 mod rig;
 
-use rig::larder::{FAMILY, Larder, NAMED_PATH, Setup};
-use rig::nginx::{Nginx, body_bytes};
-use rig::{assert_same, have};
+use rig::larder::{FAMILY, NAMED_PATH};
+use rig::nginx::body_bytes;
+use rig::{assert_same, have, house};
 use std::thread;
 
 const MIB: usize = 1 << 20;
-
-fn house() -> (Nginx, Larder) {
-    let nginx = Nginx::start();
-    let larder = Larder::start(&Setup {
-        origin: Some(nginx.address()),
-        ..Setup::default()
-    });
-    (nginx, larder)
-}
 
 /// Fails where the origin sent more than the content and one hundredth.
 fn assert_once(sent: u64, content: usize) {

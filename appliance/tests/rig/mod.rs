@@ -20,6 +20,16 @@ use std::time::{Duration, Instant};
 /// where something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// An origin and a larder in front of it.
+pub(crate) fn house() -> (nginx::Nginx, larder::Larder) {
+    let nginx = nginx::Nginx::start();
+    let larder = larder::Larder::start(&larder::Setup {
+        origin: Some(nginx.address()),
+        ..larder::Setup::default()
+    });
+    (nginx, larder)
+}
+
 /// An address of loopback that no other test has: services can have well-known ports on it.
 pub(crate) fn address() -> Ipv4Addr {
     static TAKEN: AtomicU8 = AtomicU8::new(0);
