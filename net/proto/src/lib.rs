@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod freshness;
 pub mod http;
 pub mod plan;
+pub mod proving;
 pub mod range;
 pub mod time;
 pub mod upstream;
