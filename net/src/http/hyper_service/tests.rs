@@ -1,6 +1,8 @@
 //! Shards, service, store and a scripted origin together, on loopback. The rule: what a shard hands over is answered as
 //! a careful reader of the RFCs expects, and the connection goes on.
 
+mod changes;
+
 use super::HyperService;
 use crate::download::tests::script::{Asked, Object, Origin, Step, bare};
 use crate::download::tests::world::World;
