@@ -261,7 +261,7 @@ fn try_all(way: Way) {
     let wrong = mismatches.into_inner();
     let (shards, service) = served;
     let (shards, service) = (shards.into_inner(), service.into_inner());
-    println!(
+    eprintln!(
         "{way:?}: cases tried {}, mismatches {wrong} (answers by shards {shards}, by the service {service})",
         trials.len()
     );
