@@ -1,7 +1,8 @@
 //! Requests that change something. The rule: who has seen the answer to a change sees what it changed.
 
-use super::{Branch, FRESH};
+use super::FRESH;
 use crate::download::tests::script::{Object, Step};
+use crate::http::tests::branch::Branch;
 
 /// Answers GETs with an object that is fresh for long, and everything else with a status and fields.
 async fn changing(status: u16, fields: &'static str) -> Branch {
