@@ -41,7 +41,10 @@ pub fn invalidated<'h>(
 mod tests {
     use super::*;
 
-    fn after(method: &str, status: u16, headers: &[(&str, &str)]) -> Vec<String> {
+    /// Header lines of an answer.
+    type Lines<'l> = &'l [(&'l str, &'l str)];
+
+    fn after(method: &str, status: u16, headers: Lines<'_>) -> Vec<String> {
         let origin = Authority {
             https: false,
             host: "a.example".to_owned(),
@@ -70,7 +73,7 @@ mod tests {
 
     #[test]
     fn what_it_names_goes_too_at_the_same_origin() {
-        let table: &[(&[(&str, &str)], &[&str])] = &[
+        let table: &[(Lines<'_>, &[&str])] = &[
             (&[("Location", "z")], &["/x/y?q", "/x/z"]),
             (&[("content-location", "/z?1")], &["/x/y?q", "/z?1"]),
             (&[("Location", "http://A.example:80/z")], &["/x/y?q", "/z"]),
