@@ -8,10 +8,15 @@ pub mod directives;
 pub mod fetch;
 pub mod freshness;
 pub mod http;
+pub mod invalidation;
+mod list;
 pub mod plan;
 pub mod proving;
 pub mod range;
+pub mod renewal;
+pub mod reuse;
 pub mod time;
 pub mod upstream;
+pub mod variant;
 
 pub use time::{Time, UnixSecs};
