@@ -8,6 +8,7 @@ mod problem;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use check::{MEMORY_BYTES_MIN, Machine, check};
 pub use checked::{Checked, Log, LogFormat};
@@ -15,6 +16,7 @@ pub use policy::{Policy, Value};
 pub use problem::{Problem, Problems};
 
 use crate::machine;
+use larder_net::http::tls::Pair;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,7 @@ pub fn load(path: Option<&Path>) -> Result<Checked, Problems> {
         memory_bytes: machine::memory_bytes(),
         store: default_store(),
         readable: |path| fs::File::open(path).map(drop),
+        pair: |files| Pair::load(files).map(drop),
     };
     check(&text, &machine).map_err(|problems| Problems::new(&name, &text, problems))
 }

@@ -2,10 +2,12 @@
 //! ends with its test, whether that went well or not, and nothing outside of loopback is touched.
 #![allow(dead_code)] // Each test file uses its part of this.
 
+pub(crate) mod certificates;
 pub(crate) mod fetch;
 pub(crate) mod larder;
 pub(crate) mod nginx;
 pub(crate) mod process;
+pub(crate) mod secure;
 
 use std::fs;
 use std::io::{Read, Write};

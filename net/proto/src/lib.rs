@@ -11,6 +11,7 @@ pub mod http;
 pub mod plan;
 pub mod range;
 pub mod time;
+pub mod tls;
 pub mod upstream;
 
 pub use time::{Time, UnixSecs};

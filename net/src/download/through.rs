@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use larder_proto::http::route::OwnedRoute;
+use tokio::task::JoinSet;
 
 /// The body of an answer that passes through.
 pub type ThroughBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -65,7 +66,17 @@ impl Download {
             body,
             lane: Lane::Through,
         };
-        match self.0.origin.send(request).await {
+        // Connections to origins belong to one runtime, whoever asks.
+        let origin = self.0.origin.clone();
+        let mut asking = JoinSet::new();
+        asking.spawn_on(async move { origin.send(request).await }, &self.0.runtime);
+        let Some(Ok(answered)) = asking.join_next().await else {
+            return refusal(&OriginError::NoAnswer {
+                origin: route.origin.to_string(),
+                cause: "larder is stopping".to_owned(),
+            });
+        };
+        match answered {
             Ok(answer) => {
                 let body = answer
                     .body
