@@ -5,7 +5,9 @@
 pub(crate) mod fetch;
 pub(crate) mod larder;
 pub(crate) mod nginx;
+pub(crate) mod pki;
 pub(crate) mod process;
+pub(crate) mod squid;
 
 use std::fs;
 use std::io::{Read, Write};

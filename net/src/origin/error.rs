@@ -76,6 +76,26 @@ pub enum OriginError {
         /// The limit that was passed.
         limit_ms: u64,
     },
+    /// The upstream proxy could not be used.
+    #[error("the proxy {proxy} ([origins] proxy), asked for {origin}: {cause}")]
+    Proxy {
+        /// The proxy.
+        proxy: String,
+        /// The authority that was to be asked.
+        origin: String,
+        /// What is wrong, and what to do.
+        cause: String,
+    },
+    /// The upstream proxy wants a login, or another one.
+    #[error("the proxy {proxy} ([origins] proxy), asked for {origin}: {cause}")]
+    ProxyLogin {
+        /// The proxy.
+        proxy: String,
+        /// The authority that was to be asked.
+        origin: String,
+        /// What is wrong, and what to do.
+        cause: String,
+    },
     /// More redirects than are followed, or one that leads nowhere.
     #[error("{origin} redirects wrongly: {cause}")]
     Redirect {
@@ -114,6 +134,18 @@ impl OriginError {
                 | Self::ForbiddenAddress { .. }
                 | Self::Redirect { .. }
                 | Self::Request { .. }
+                // Once more, and once more again: so accounts are locked.
+                | Self::ProxyLogin { .. }
         )
+    }
+
+    /// Where the upstream proxy is to blame: what is wrong with it, without the origin.
+    pub(super) fn of_proxy(&self) -> Option<String> {
+        match self {
+            Self::Proxy { proxy, cause, .. } | Self::ProxyLogin { proxy, cause, .. } => {
+                Some(format!("the proxy {proxy}: {cause}"))
+            }
+            _ => None,
+        }
     }
 }
