@@ -133,7 +133,7 @@ fn main() -> anyhow::Result<ExitCode> {
             filling,
             rounds,
         } => match store {
-            Some(store) => figures::restart::run(&mut out, &store, filling.pieces, rounds)?,
+            Some(store) => figures::restart::run(&mut out, &store, None, rounds)?,
             None => figures::restart::run_filled(&mut out, filling, rounds)?,
         },
         Command::Origin { .. } => unreachable!("it has been served"),
