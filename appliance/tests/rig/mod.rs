@@ -7,6 +7,7 @@ pub(crate) mod larder;
 pub(crate) mod nginx;
 pub(crate) mod pki;
 pub(crate) mod process;
+pub(crate) mod recorder;
 pub(crate) mod squid;
 
 use std::fs;

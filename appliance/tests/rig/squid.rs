@@ -127,8 +127,9 @@ impl Squid {
             let certificates = directory.join("certificates");
             let _ = fs::remove_dir_all(&certificates);
             let made = Command::new("/usr/lib/squid/security_file_certgen")
-                .args(["-c", "-M", "4MB", "-s"])
+                .args(["-c", "-s"])
                 .arg(&certificates)
+                .args(["-M", "4MB"])
                 .output()
                 .expect("Squid's certificate helper runs");
             assert!(made.status.success(), "{made:?}");

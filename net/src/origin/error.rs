@@ -104,6 +104,14 @@ pub enum OriginError {
         /// What is wrong with it.
         cause: &'static str,
     },
+    /// The body that a client sent for the origin ended before its end, or is none.
+    #[error("the body of the request to {origin} is broken: {cause}")]
+    Body {
+        /// The authority that was asked.
+        origin: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The request can not be put on the wire.
     #[error("the request to {origin} can not be built: {cause}")]
     Request {
@@ -115,12 +123,13 @@ pub enum OriginError {
 }
 
 impl OriginError {
-    /// The status that a client hears: 403, 502 or 504.
+    /// The status that a client hears: 400, 403, 502 or 504.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
             Self::Forbidden { .. } | Self::ForbiddenAddress { .. } => 403,
             Self::Timeout { .. } => 504,
+            Self::Body { .. } => 400,
             _ => 502,
         }
     }
@@ -134,6 +143,7 @@ impl OriginError {
                 | Self::ForbiddenAddress { .. }
                 | Self::Redirect { .. }
                 | Self::Request { .. }
+                | Self::Body { .. }
                 // Once more, and once more again: so accounts are locked.
                 | Self::ProxyLogin { .. }
         )

@@ -304,6 +304,12 @@ impl OriginClient {
                 Ok(Err(error)) if reused && !error.is_parse() => {
                     tracing::debug!(origin, "an idle connection was dead: {error}");
                 }
+                Ok(Err(error)) if error.is_user() => {
+                    return Err(OriginError::Body {
+                        origin,
+                        cause: words(&error),
+                    });
+                }
                 Ok(Err(error)) => {
                     return Err(OriginError::NoAnswer {
                         origin,
