@@ -11,7 +11,8 @@ use crate::origin::{OriginAnswer, OriginBody, OriginError};
 use ::http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use larder_content::span::{piece_of, piece_start};
 use larder_content::{PIECE_BYTES, PieceId, Span, UrlKey};
-use larder_proto::freshness::{Verdict, judge};
+use larder_proto::UnixSecs;
+use larder_proto::freshness::{Exchange, Verdict, judge};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::time::Time;
 use larder_proto::upstream::{Meaning, Validator, read_origin};
@@ -154,15 +155,20 @@ impl Lead {
                 known.last_modified.as_deref(),
             );
         }
+        let asked_at = self.inner.clock.unix();
         let answer = match self.inner.origin.send(request).await {
             Ok(answer) => answer,
             Err(error) => return self.unanswered(&error),
         };
         let meaning = read_origin(&head_of(&answer), asked, known.as_ref());
         match meaning {
-            Meaning::Pieces { body, length } => self.content(answer, asked, body, length, true),
-            Meaning::Changed { body, length } => self.content(answer, asked, body, length, false),
-            Meaning::NotModified => self.confirmed(&answer),
+            Meaning::Pieces { body, length } => {
+                self.content(answer, asked, body, length, true, asked_at)
+            }
+            Meaning::Changed { body, length } => {
+                self.content(answer, asked, body, length, false, asked_at)
+            }
+            Meaning::NotModified => self.confirmed(&answer, asked_at),
             Meaning::Lie(why) => {
                 self.inner.figures().origin_lies.increment(1);
                 tracing::warn!(url = %self.route.url, why, "an answer of the origin can not be used");
@@ -185,28 +191,27 @@ impl Lead {
         }
     }
 
-    fn judge(&self, status: u16, headers: &HeaderMap) -> Verdict {
-        let now = self.inner.clock.unix();
-        judge(
-            status,
-            &mut pairs(headers),
-            self.route.identity.immutable,
-            false,
-            now,
-        )
+    fn judge(&self, status: u16, headers: &HeaderMap, asked_at: UnixSecs) -> Verdict {
+        let exchange = Exchange {
+            immutable: self.route.identity.immutable,
+            authorized: false,
+            asked_at,
+            now: self.inner.clock.unix(),
+        };
+        judge(status, &mut pairs(headers), exchange)
     }
 
     /// The stored version is the present one.
-    fn confirmed(&self, answer: &OriginAnswer) -> Said {
+    fn confirmed(&self, answer: &OriginAnswer, asked_at: UnixSecs) -> Said {
         let Some(stale) = &self.stale else {
             return Said::Trouble(refused(502, "304 to a request without condition"));
         };
-        self.renew(stale, &answer.headers);
+        self.renew(stale, &answer.headers, asked_at);
         Said::Known(Resolution::Content(Arc::clone(stale)), None)
     }
 
     /// Freshens what is stored by the headers of an answer; those which it lacks hold on (RFC 9111, section 3.2).
-    fn renew(&self, stale: &Arc<Content>, fresh: &HeaderMap) {
+    fn renew(&self, stale: &Arc<Content>, fresh: &HeaderMap, asked_at: UnixSecs) {
         let record = stale.record();
         let mut headers = fresh.clone();
         for (name, value) in &record.extra {
@@ -221,7 +226,7 @@ impl Lead {
                 .entry(::http::header::LAST_MODIFIED)
                 .or_insert(value_of(date));
         }
-        let verdict = self.judge(200, &headers);
+        let verdict = self.judge(200, &headers, asked_at);
         self.inner.store.refresh(
             stale,
             Renewal {
@@ -240,9 +245,11 @@ impl Lead {
         body: Span,
         length: u64,
         agrees: bool,
+        asked_at: UnixSecs,
     ) -> Said {
-        let verdict = self.judge(answer.status.as_u16(), &answer.headers);
-        if !verdict.storable {
+        let verdict = self.judge(answer.status.as_u16(), &answer.headers, asked_at);
+        // Requests for pieces ask for the identity, whatever their client would take.
+        if !verdict.storable || !verdict.varies_by_coding_alone() {
             tracing::debug!(url = %self.route.url, why = verdict.why_not, "not stored");
             return Said::Known(Resolution::HandOver, None);
         }
@@ -255,7 +262,7 @@ impl Lead {
             && seen.is_some_and(|seen| seen.is_strong() && seen.etag == stale.record().etag)
         {
             // An origin that knows no conditions; the version is the same, and so are its pieces.
-            self.renew(stale, &answer.headers);
+            self.renew(stale, &answer.headers, asked_at);
             return Said::Known(Resolution::Content(Arc::clone(stale)), None);
         }
         if !proved && !self.route.identity.immutable {

@@ -63,6 +63,12 @@ impl HyperService {
         }))
     }
 
+    /// How many connections there are.
+    #[cfg(test)]
+    pub(crate) fn open(&self) -> usize {
+        *self.0.open.borrow()
+    }
+
     /// Takes no further request and waits until those at hand are answered, at most `cut_after`. Says whether they are.
     pub async fn drain(&self, cut_after: Duration) -> bool {
         self.0.draining.send_replace(true);

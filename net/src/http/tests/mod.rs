@@ -2,11 +2,14 @@
 //! waits for what it waits for (bytes, an ask), never for time to pass.
 
 mod answers;
+pub(crate) mod branch;
 mod disk;
 mod endings;
+mod forty;
 mod misses;
 mod origin;
 pub(crate) mod raw;
+mod version;
 
 use crate::clock::Clock;
 use crate::http::handoff::{HandedOver, TakeOver};
