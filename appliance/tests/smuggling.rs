@@ -513,10 +513,10 @@ fn every_case(driver: &'static str) {
             }
         }
     }
-    println!(
+    rig::tell(&format!(
         "{driver}: {tried} requests tried, {} mismatches",
         wrong.len()
-    );
+    ));
     assert!(
         wrong.is_empty(),
         "{} of {tried}:\n{}",

@@ -71,6 +71,11 @@ pub(crate) fn skip(why: &str) -> bool {
     false
 }
 
+/// Says a figure where it is seen, past the capture of the test harness.
+pub(crate) fn tell(figure: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "\n== {figure}\n");
+}
+
 /// Waits until `condition` gives something.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
