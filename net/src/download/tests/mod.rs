@@ -3,6 +3,7 @@
 
 mod chance;
 mod faults;
+mod proving;
 pub(crate) mod script;
 mod stale;
 mod whole_way;
