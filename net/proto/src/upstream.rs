@@ -3,6 +3,7 @@
 
 use crate::UnixSecs;
 use crate::date::parse_http_date;
+use crate::range;
 use larder_content::Span;
 
 /// The head of an origin's answer, as far as it matters here.
@@ -158,6 +159,37 @@ pub fn read_origin(h: &OriginHead<'_>, asked: Option<Span>, known: Option<&Valid
     }
 }
 
+/// What is wrong with an answer that is not stored but passed on, to a request with this `Range` and with or without
+/// conditions; `None`: nothing that can be seen from its head. A client is not to be given another part than it asked
+/// for, nor one whose place nobody knows.
+#[must_use]
+pub fn contradiction(
+    h: &OriginHead<'_>,
+    range: Option<&[u8]>,
+    conditional: bool,
+) -> Option<&'static str> {
+    match (h.status, range) {
+        (304, _) if !conditional => Some("304 to a request without condition"),
+        (206, None) => Some("206 to a request without range"),
+        (206, Some(range)) => match h.content_range {
+            // RFC 9110, section 15.3.7.2: several parts are never the answer to one range.
+            None if range::count(range) > 1 => None,
+            None => Some("206 without Content-Range"),
+            Some(value) => match stretch(value) {
+                None => Some("206 whose Content-Range is malformed"),
+                Some((span, length)) if !range::can_answer(range, span, length) => {
+                    Some("206 with another part than asked for")
+                }
+                Some((span, _)) if h.content_length.is_some_and(|n| n != span.len()) => {
+                    Some("206 whose Content-Length contradicts its Content-Range")
+                }
+                Some(_) => None,
+            },
+        },
+        _ => None,
+    }
+}
+
 /// A validator that is borrowed from an answer.
 struct Seen<'h> {
     length: u64,
@@ -204,6 +236,12 @@ fn part(h: &OriginHead<'_>, asked: Option<Span>) -> Result<(Span, u64), &'static
 
 /// Reads `bytes a-b/N`.
 fn content_range(value: &[u8]) -> Option<(Span, u64)> {
+    let (span, length) = stretch(value)?;
+    Some((span, length?))
+}
+
+/// Reads `bytes a-b/N`, or `bytes a-b/*` without a length.
+fn stretch(value: &[u8]) -> Option<(Span, Option<u64>)> {
     let (unit, rest) = value.trim_ascii().split_at_checked(6)?;
     if !unit.eq_ignore_ascii_case(b"bytes ") {
         return None;
@@ -211,8 +249,13 @@ fn content_range(value: &[u8]) -> Option<(Span, u64)> {
     let text = std::str::from_utf8(rest).ok()?;
     let (range, length) = text.trim_start().split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let (first, last, length) = (number(first)?, number(last)?, number(length)?);
-    (first <= last && last < length).then(|| (Span::new(first, last + 1), length))
+    let (first, last) = (number(first)?, number(last)?);
+    let length = match length {
+        "*" => None,
+        length => Some(number(length)?),
+    };
+    (first <= last && length.is_none_or(|length| last < length))
+        .then(|| (Span::new(first, last.saturating_add(1)), length))
 }
 
 fn number(digits: &str) -> Option<u64> {
@@ -425,6 +468,59 @@ mod tests {
             read(&dated, &known(1000, Some("\"x\""), Some("b"))),
             pieces(0, 1000, 1000)
         );
+    }
+
+    #[test]
+    fn what_is_passed_on_is_what_was_asked_for() {
+        let wrong = |content_range: &str, range: &str| {
+            let head = part(content_range);
+            contradiction(&head, Some(range.as_bytes()), false).is_some()
+        };
+        for (content_range, range) in [
+            ("bytes 5-9/1000", "bytes=5-9"),
+            ("bytes 5-9/*", "bytes=5-9"),
+            ("bytes 5-7/1000", "bytes=5-9"),
+            ("bytes 5-999/1000", "bytes=5-"),
+            ("bytes 500-999/1000", "bytes=-500"),
+            ("bytes 0-999/1000", "bytes=-5000"),
+            ("bytes 500-999/*", "bytes=-500"),
+            ("bytes 20-29/1000", "bytes=5-9,20-29"),
+            ("bytes 1-2/9", "lines=1-2"),
+        ] {
+            assert!(!wrong(content_range, range), "{content_range} to {range}");
+        }
+        for (content_range, range) in [
+            ("bytes 6-9/1000", "bytes=5-9"),
+            ("bytes 5-10/1000", "bytes=5-9"),
+            ("bytes 0-9/1000", "bytes=5-9"),
+            ("bytes 400-999/1000", "bytes=-500"),
+            ("bytes */1000", "bytes=5-9"),
+            ("elephants 0-499/1000", "bytes=0-499"),
+            ("bytes 5-9/9", "bytes=5-9"),
+        ] {
+            assert!(wrong(content_range, range), "{content_range} to {range}");
+        }
+        let of = |head: &OriginHead<'_>, range: Option<&[u8]>, conditional| {
+            contradiction(head, range, conditional).is_some()
+        };
+        let unplaced = OriginHead {
+            content_range: None,
+            ..part("")
+        };
+        assert!(of(&unplaced, Some(b"bytes=5-9"), false));
+        assert!(!of(&unplaced, Some(b"bytes=5-9,20-29"), false));
+        assert!(of(&part("bytes 0-9/10"), None, false));
+        let short = OriginHead {
+            content_length: Some(4),
+            ..part("bytes 5-9/1000")
+        };
+        assert!(of(&short, Some(b"bytes=5-9"), false));
+        let same = OriginHead {
+            status: 304,
+            ..OriginHead::default()
+        };
+        assert!(of(&same, None, false) && !of(&same, None, true));
+        assert!(!of(&full(None), Some(b"bytes=5-9"), false));
     }
 
     #[test]

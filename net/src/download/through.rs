@@ -2,13 +2,15 @@
 //! request headers go upstream, and no header that concerns one connection goes either way.
 
 use super::Download;
+use super::reading::head_of;
 use crate::origin::{BoxError, Lane, OriginError, OriginRequest, RequestBody};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Response, StatusCode, request};
+use ::http::{Method, Response, StatusCode, request};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use larder_proto::http::route::OwnedRoute;
+use larder_proto::upstream::contradiction;
 
 /// The body of an answer that passes through.
 pub type ThroughBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -36,6 +38,9 @@ const FORWARDED: [HeaderName; 19] = [
     header::VIA,
 ];
 
+/// What makes 304 an answer.
+const CONDITIONS: [HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH];
+
 /// Headers that concern one connection only (RFC 9110 section 7.6.1), and what the data plane writes itself.
 const OF_ONE_CONNECTION: [HeaderName; 8] = [
     header::CONNECTION,
@@ -57,6 +62,11 @@ impl Download {
         body: Option<RequestBody>,
         route: &OwnedRoute,
     ) -> Response<ThroughBody> {
+        let is_get = request.method == Method::GET;
+        let range = request.headers.get(header::RANGE).cloned();
+        let conditional = CONDITIONS
+            .iter()
+            .any(|name| request.headers.contains_key(name));
         let request = OriginRequest {
             origin: route.origin.clone(),
             target: route.target.clone(),
@@ -67,6 +77,13 @@ impl Download {
         };
         match self.0.origin.send(request).await {
             Ok(answer) => {
+                let range = range.as_ref().map(HeaderValue::as_bytes);
+                let wrong = contradiction(&head_of(&answer), range, conditional);
+                if let Some(why) = wrong.filter(|_| is_get) {
+                    self.0.figures().origin_lies.increment(1);
+                    tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
+                    return refused(StatusCode::BAD_GATEWAY, why);
+                }
                 let body = answer
                     .body
                     .map_err(|e| Box::new(e) as BoxError)
@@ -115,13 +132,16 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 fn refusal(error: &OriginError) -> Response<ThroughBody> {
-    let text = format!("larder: {error}\n");
-    let body = Full::new(Bytes::from(text))
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    refused(status, &error.to_string())
+}
+
+fn refused(status: StatusCode, why: &str) -> Response<ThroughBody> {
+    let body = Full::new(Bytes::from(format!("larder: {why}\n")))
         .map_err(|never| match never {})
         .boxed_unsync();
     let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
