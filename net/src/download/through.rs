@@ -1,16 +1,25 @@
 //! What is not stored passes through here, from its origin to the one client that asked. The rule: only listed
 //! request headers go upstream, and no header that concerns one connection goes either way.
 
-use super::Download;
-use super::reading::head_of;
-use crate::origin::{BoxError, Lane, OriginError, OriginRequest, RequestBody};
+                self.0.invalidate(&request.method, route, &answer).await;
+                let is_get = request.method == Method::GET;
+                if let Some(why) = wrong(&request.headers, &answer).filter(|_| is_get) {
+                    self.0.figures().origin_lies.increment(1);
+                    tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
+                    return refused(StatusCode::BAD_GATEWAY, why);
+                }
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode, request};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use larder_proto::http::route::OwnedRoute;
+<<<<<<< HEAD
 use larder_proto::upstream::contradiction;
+=======
+use larder_proto::invalidation::invalidated;
+use larder_storage::store::Filter;
+>>>>>>> main
 
 /// The body of an answer that passes through.
 pub type ThroughBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -62,21 +71,17 @@ impl Download {
         body: Option<RequestBody>,
         route: &OwnedRoute,
     ) -> Response<ThroughBody> {
-        let is_get = request.method == Method::GET;
-        let range = request.headers.get(header::RANGE).cloned();
-        let conditional = CONDITIONS
-            .iter()
-            .any(|name| request.headers.contains_key(name));
-        let request = OriginRequest {
+        let asked = OriginRequest {
             origin: route.origin.clone(),
             target: route.target.clone(),
-            method: request.method,
+            method: request.method.clone(),
             headers: forwarded(&request.headers),
             body,
             lane: Lane::Through,
         };
-        match self.0.origin.send(request).await {
+        match self.0.origin.send(asked).await {
             Ok(answer) => {
+<<<<<<< HEAD
                 let range = range.as_ref().map(HeaderValue::as_bytes);
                 let wrong = contradiction(&head_of(&answer), range, conditional);
                 if let Some(why) = wrong.filter(|_| is_get) {
@@ -84,6 +89,9 @@ impl Download {
                     tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
                     return refused(StatusCode::BAD_GATEWAY, why);
                 }
+=======
+                self.0.invalidate(&request.method, route, &answer).await;
+>>>>>>> main
                 let body = answer
                     .body
                     .map_err(|e| Box::new(e) as BoxError)
@@ -96,6 +104,13 @@ impl Download {
             Err(error) => refusal(&error),
         }
     }
+}
+
+/// What is wrong with an answer to a request with these fields.
+fn wrong(asked: &HeaderMap, answer: &OriginAnswer) -> Option<&'static str> {
+    let range = asked.get(header::RANGE).map(HeaderValue::as_bytes);
+    let conditional = CONDITIONS.iter().any(|name| asked.contains_key(name));
+    contradiction(&head_of(answer), range, conditional)
 }
 
 fn forwarded(headers: &HeaderMap) -> HeaderMap {
@@ -129,6 +144,42 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|v| v.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect()
+}
+
+impl Inner {
+    /// Forgets what an answer to a change makes stale, before anybody hears of the change (RFC 9111, section 4.4).
+    async fn invalidate(&self, method: &Method, route: &OwnedRoute, answer: &OriginAnswer) {
+        let status = answer.status.as_u16();
+        let (origin, target) = (&route.origin, &route.target);
+        let targets = invalidated(
+            method.as_str(),
+            origin,
+            target,
+            status,
+            pairs(&answer.headers),
+        );
+        let rules = &self.settings.load().rules;
+        let filters: Vec<Filter> = targets
+            .iter()
+            .map(|target| route.beside(target, rules))
+            .filter(|identity| !identity.immutable)
+            .filter_map(|identity| self.store.load(&identity.key))
+            // By its URL, so that all that the URL's answers vary by goes.
+            .map(|content| Filter::Url(content.record().url.clone()))
+            .collect();
+        if filters.is_empty() {
+            return;
+        }
+        let store = self.store.clone();
+        let purge = move || {
+            for filter in &filters {
+                store.purge(filter);
+            }
+        };
+        if let Err(error) = self.runtime.spawn_blocking(purge).await {
+            tracing::warn!(url = %route.url, %error, "what a request changed is still stored");
+        }
+    }
 }
 
 fn refusal(error: &OriginError) -> Response<ThroughBody> {
