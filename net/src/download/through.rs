@@ -1,25 +1,18 @@
 //! What is not stored passes through here, from its origin to the one client that asked. The rule: only listed
 //! request headers go upstream, and no header that concerns one connection goes either way.
 
-                self.0.invalidate(&request.method, route, &answer).await;
-                let is_get = request.method == Method::GET;
-                if let Some(why) = wrong(&request.headers, &answer).filter(|_| is_get) {
-                    self.0.figures().origin_lies.increment(1);
-                    tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
-                    return refused(StatusCode::BAD_GATEWAY, why);
-                }
+use super::reading::{head_of, pairs};
+use super::{Download, Inner};
+use crate::origin::{BoxError, Lane, OriginAnswer, OriginError, OriginRequest, RequestBody};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode, request};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use larder_proto::http::route::OwnedRoute;
-<<<<<<< HEAD
-use larder_proto::upstream::contradiction;
-=======
 use larder_proto::invalidation::invalidated;
+use larder_proto::upstream::contradiction;
 use larder_storage::store::Filter;
->>>>>>> main
 
 /// The body of an answer that passes through.
 pub type ThroughBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -81,17 +74,13 @@ impl Download {
         };
         match self.0.origin.send(asked).await {
             Ok(answer) => {
-<<<<<<< HEAD
-                let range = range.as_ref().map(HeaderValue::as_bytes);
-                let wrong = contradiction(&head_of(&answer), range, conditional);
-                if let Some(why) = wrong.filter(|_| is_get) {
+                self.0.invalidate(&request.method, route, &answer).await;
+                let is_get = request.method == Method::GET;
+                if let Some(why) = wrong(&request.headers, &answer).filter(|_| is_get) {
                     self.0.figures().origin_lies.increment(1);
                     tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
                     return refused(StatusCode::BAD_GATEWAY, why);
                 }
-=======
-                self.0.invalidate(&request.method, route, &answer).await;
->>>>>>> main
                 let body = answer
                     .body
                     .map_err(|e| Box::new(e) as BoxError)
