@@ -71,9 +71,9 @@ pub fn first_wanted(value: Option<&[u8]>) -> Option<(u64, Option<u64>)> {
     })
 }
 
-/// Whether a single part `span` of an object (`length`: where that is said) can be the answer to this field. Fewer bytes
-/// than asked for can be; what other units mean is not known here.
-pub(crate) fn can_answer(value: &[u8], span: Span, length: Option<u64>) -> bool {
+/// Whether a single part `span` of an object of `length` bytes can be the answer to this field. Fewer bytes than asked
+/// for can be; what other units mean is not known here.
+pub(crate) fn can_answer(value: &[u8], span: Span, length: u64) -> bool {
     let Some(set) = byte_set(value) else {
         return true;
     };
@@ -83,9 +83,7 @@ pub(crate) fn can_answer(value: &[u8], span: Span, length: Option<u64>) -> bool 
         (Some(Spec::Between(first, last)), None) => {
             span.start == first && span.end <= last.saturating_add(1)
         }
-        (Some(Spec::Last(count)), None) => {
-            length.is_none_or(|length| span.start == length.saturating_sub(count))
-        }
+        (Some(Spec::Last(count)), None) => span.start == length.saturating_sub(count),
         // One of several, or what the origin made of nonsense.
         _ => true,
     }

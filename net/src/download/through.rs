@@ -75,8 +75,8 @@ impl Download {
         match self.0.origin.send(asked).await {
             Ok(answer) => {
                 self.0.invalidate(&request.method, route, &answer).await;
-                let is_get = request.method == Method::GET;
-                if let Some(why) = wrong(&request.headers, &answer).filter(|_| is_get) {
+                let reads = [Method::GET, Method::HEAD].contains(&request.method);
+                if let Some(why) = wrong(&request.headers, &answer).filter(|_| reads) {
                     self.0.figures().origin_lies.increment(1);
                     tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
                     return refused(StatusCode::BAD_GATEWAY, why);
