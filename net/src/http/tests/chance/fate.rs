@@ -121,7 +121,7 @@ impl Fate {
             return to(format!("hop{}", left - 1));
         }
         let goes_wrong = self.faults > 0 && !self.dice.once_in(3);
-        let steps = if goes_wrong {
+        if goes_wrong {
             self.faults -= 1;
             let fault = self.dice.below(32);
             let steps = self.fault(fault, asked, &to);
@@ -134,8 +134,7 @@ impl Fate {
             self.story
                 .push(format!("version {} to {:?}", self.now, asked.range));
             vec![Step::Send(self.honest(asked))]
-        };
-        steps
+        }
     }
 
     fn honest(&self, asked: &Asked) -> Vec<u8> {
