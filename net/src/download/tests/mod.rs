@@ -2,6 +2,7 @@
 //! carries are right, or it fails.
 
 mod faults;
+mod proving;
 pub(crate) mod script;
 mod stale;
 mod whole_way;
