@@ -19,8 +19,8 @@ pub use pool::{BoxError, Lane, RequestBody};
 use crate::metrics::Figures;
 use crate::settings::{Proxy, Settings};
 use ::http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION,
-    PROXY_AUTHORIZATION, USER_AGENT, VIA,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT, VIA,
 };
 use ::http::{Method, Request, StatusCode};
 use arc_swap::ArcSwap;
@@ -472,6 +472,12 @@ fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
     // RFC 9110, section 15.2.2: only who asked for another protocol may be told that it follows.
     if status.is_informational() {
         return Some("it changes to a protocol that nobody asked for");
+    }
+    // RFC 9112, section 6.3: where two readers could find two ends, neither is taken. Of an answer without a body hyper
+    // gives both on.
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    if lengths > 1 || (lengths == 1 && headers.contains_key(TRANSFER_ENCODING)) {
+        return Some("it says more than once how long it is");
     }
     let field_bytes = |(name, value): (&::http::HeaderName, &HeaderValue)| {
         name.as_str().len() + value.as_bytes().len()
