@@ -4,6 +4,7 @@
 use super::checked::{Checked, Log, LogFormat};
 use super::policy::{self, Policy};
 use super::problem::Problem;
+use super::proxy;
 use super::raw::{Section, Spotted, parse};
 use super::tls;
 use larder_net::http::tls::{PairError, PairFiles};
@@ -35,6 +36,12 @@ pub struct Machine {
     pub readable: fn(&Path) -> io::Result<()>,
     /// Tries whether a certificate and its key can be used.
     pub pair: fn(&PairFiles) -> Result<(), PairError>,
+    /// Whether users other than a file's own, and its group, may read it.
+    pub others_may_read: fn(&Path) -> bool,
+    /// Where systemd lays credentials for this process.
+    pub credentials_directory: Option<PathBuf>,
+    /// What the environment excepts from proxies; may be empty.
+    pub no_proxy: String,
 }
 
 /// Checks a file's text; an empty text gives the defaults.
@@ -68,6 +75,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
 
     let mut section = root.section("origins");
     let mut settings = origins(&mut section, machine);
+    settings.proxy = proxy::read(&mut section, machine, &mut warnings);
     settings.cache_status = server.cache_status;
     problems.extend(section.close());
 

@@ -66,6 +66,7 @@ impl Task {
 
     /// Asks the origin and takes its answer in.
     pub(super) async fn run(mut self) {
+        self.inner.meet(&self.content).await;
         if let Err(trouble) = self.ask().await {
             self.ended(trouble);
         }
@@ -73,6 +74,7 @@ impl Task {
 
     /// Takes an answer in that came already: its body's bytes are those from `at` on.
     pub(super) async fn take_in(mut self, body: OriginBody, at: u64) {
+        self.inner.meet(&self.content).await;
         if let Err(trouble) = self.fill(body, at).await {
             self.ended(trouble);
         }
@@ -91,8 +93,19 @@ impl Task {
     /// A piece is full.
     pub(super) fn landed(&self, id: PieceId) {
         let owned = self.inner.queue.lock().landed(id);
+        if let Some(owned) = owned
+            && owned.keep()
+        {
+            self.inner.proving.landed(&self.content);
+        }
+        self.inner.work.notify_one();
+    }
+
+    /// A piece is given up, and the rest of what the answer brings is taken in.
+    pub(super) fn refused_piece(&self, id: PieceId) {
+        let owned = self.inner.queue.lock().landed(id);
         if let Some(owned) = owned {
-            owned.keep();
+            owned.abandon(FlightError::Unproved);
         }
         self.inner.work.notify_one();
     }

@@ -2,12 +2,14 @@
 //! answered and every flight ends, whole or failed, whatever becomes of the task that works on it.
 //!
 //! `resolve` finds out what a URL is, for all who ask at once; `lead` puts the question to the origin. `queue` holds
-//! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes.
+//! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes, `proving`
+//! judges them.
 
 mod fill;
 mod job;
 mod lead;
 mod owned;
+mod proving;
 mod queue;
 mod reading;
 mod resolve;
@@ -29,6 +31,7 @@ use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
 use larder_storage::store::{Filter, Store};
 use parking_lot::Mutex;
+use proving::Proving;
 use queue::{GivenUp, Queue, want};
 use resolve::Resolving;
 use std::sync::{Arc, Weak};
@@ -62,6 +65,7 @@ struct Inner {
     runtime: Handle,
     queue: Mutex<Queue>,
     resolving: Resolving,
+    proving: Proving,
     /// Wakes the one who starts requests.
     work: Arc<Notify>,
 }
@@ -79,6 +83,7 @@ impl Download {
         clock: Clock,
     ) -> Self {
         let limits = limits(&settings.load());
+        let proving = Proving::start(&store, origin.figures());
         let inner = Arc::new(Inner {
             store,
             settings,
@@ -87,6 +92,7 @@ impl Download {
             runtime: Handle::current(),
             queue: Mutex::new(Queue::new(limits)),
             resolving: Resolving::default(),
+            proving,
             work: Arc::new(Notify::new()),
         });
         let closing = CloseOnDrop(Arc::downgrade(&inner));

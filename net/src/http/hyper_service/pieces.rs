@@ -59,14 +59,14 @@ enum Take {
 }
 
 impl Take {
-    /// The beginning of `part`, as far as it is there.
-    fn from(self, frame: &Arc<RamFrame>, part: Part) -> Option<Bytes> {
+    /// The beginning of `part`, as far as the first `there` bytes of the frame hold it.
+    fn from(self, frame: &Arc<RamFrame>, there: u32, part: Part) -> Option<Bytes> {
         let bytes_max = match self {
             Self::Copied => CHUNK_BYTES,
             Self::Shared(bytes_max) => bytes_max,
         };
         let to = part.to.min(part.from.saturating_add(bytes_max));
-        let to = to.min(frame.filled());
+        let to = to.min(there);
         if to <= part.from {
             return None;
         }
@@ -157,7 +157,7 @@ impl Pieces {
         for _ in 0..LOOKS_MAX {
             let flight = match self.store.find(id) {
                 Found::Ram(frame) => {
-                    if let Some(bytes) = self.take.from(&frame, part) {
+                    if let Some(bytes) = self.take.from(&frame, frame.filled(), part) {
                         self.figures.bytes_memory.increment(bytes.len() as u64);
                         return Ok(bytes);
                     }
@@ -210,7 +210,9 @@ impl Pieces {
                 wake: Arc::clone(&self.bell) as Arc<dyn Watch>,
                 token: Token(0),
             });
-            if let Some(bytes) = seen.frame.and_then(|frame| self.take.from(&frame, part)) {
+            let there = seen.filled;
+            let take = |frame: Arc<RamFrame>| self.take.from(&frame, there, part);
+            if let Some(bytes) = seen.frame.and_then(take) {
                 return Ok(bytes);
             }
             match seen.state {
