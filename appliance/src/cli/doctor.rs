@@ -1,11 +1,15 @@
 //! `larder doctor`: what an administrator would look at one by one. The rule: each line says what was found, and where
 //! that is not as it should be, what to do; nothing is changed.
 
+mod proxy;
+
 use super::client::{Whom, reachable};
 use super::say;
 use super::table::Table;
+use crate::certificates::looked_at;
 use crate::config::{self, Checked};
 use hyper::Method;
+use larder_net::clock::Clock;
 use larder_storage::{ram_tier::RamTier, ring};
 use serde::Serialize;
 use std::fs;
@@ -20,6 +24,9 @@ pub(super) struct DoctorArgs {
     /// Write JSON, for programs.
     #[arg(long)]
     json: bool,
+    /// An object to try byte ranges with, where origins are asked through a proxy.
+    #[arg(long, value_name = "URL", default_value = proxy::PROBE)]
+    probe: String,
     #[command(flatten)]
     whom: Whom,
 }
@@ -64,6 +71,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
                 let told = checked.warnings.iter();
                 findings.extend(told.map(|warning| finding(Fair, about.clone(), warning)));
                 findings.extend(of_config(&checked));
+                findings.extend(proxy::try_ranges(&checked, &args.probe));
             }
             Err(problems) => {
                 let lines = problems.lines().iter();
@@ -228,7 +236,7 @@ fn of_config(checked: &Checked) -> Vec<Finding> {
             },
         });
     }
-    for address in &checked.http {
+    for address in checked.http.iter().chain(&checked.https) {
         let about = format!("port {}", address.port());
         let asked = reachable(*address);
         findings.push(
@@ -241,6 +249,14 @@ fn of_config(checked: &Checked) -> Vec<Finding> {
                 ),
             },
         );
+    }
+    for (grave, name, found) in looked_at(checked, Clock::start().unix()) {
+        let grade = match grave {
+            None => Good,
+            Some(false) => Fair,
+            Some(true) => Bad,
+        };
+        findings.push(finding(grade, format!("certificate {name}"), found));
     }
     findings
 }

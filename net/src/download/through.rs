@@ -1,7 +1,7 @@
 //! What is not stored passes through here, from its origin to the one client that asked. The rule: only listed
 //! request headers go upstream, and no header that concerns one connection goes either way.
 
-use super::reading::pairs;
+use super::reading::{head_of, pairs};
 use super::{Download, Inner};
 use crate::origin::{BoxError, Lane, OriginAnswer, OriginError, OriginRequest, RequestBody};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +11,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::invalidation::invalidated;
+use larder_proto::upstream::contradiction;
 use larder_storage::store::Filter;
+use tokio::task::JoinSet;
 
 /// The body of an answer that passes through.
 pub type ThroughBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -38,6 +40,9 @@ const FORWARDED: [HeaderName; 19] = [
     header::USER_AGENT,
     header::VIA,
 ];
+
+/// What makes 304 an answer.
+const CONDITIONS: [HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH];
 
 /// Headers that concern one connection only (RFC 9110 section 7.6.1), and what the data plane writes itself.
 const OF_ONE_CONNECTION: [HeaderName; 8] = [
@@ -68,9 +73,25 @@ impl Download {
             body,
             lane: Lane::Through,
         };
-        match self.0.origin.send(asked).await {
+        // Connections to origins belong to one runtime, whoever asks.
+        let origin = self.0.origin.clone();
+        let mut asking = JoinSet::new();
+        asking.spawn_on(async move { origin.send(asked).await }, &self.0.runtime);
+        let Some(Ok(answered)) = asking.join_next().await else {
+            return refusal(&OriginError::NoAnswer {
+                origin: route.origin.to_string(),
+                cause: "larder is stopping".to_owned(),
+            });
+        };
+        match answered {
             Ok(answer) => {
                 self.0.invalidate(&request.method, route, &answer).await;
+                let reads = [Method::GET, Method::HEAD].contains(&request.method);
+                if let Some(why) = wrong(&request.headers, &answer).filter(|_| reads) {
+                    self.0.figures().origin_lies.increment(1);
+                    tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
+                    return refused(StatusCode::BAD_GATEWAY, why);
+                }
                 let body = answer
                     .body
                     .map_err(|e| Box::new(e) as BoxError)
@@ -83,6 +104,13 @@ impl Download {
             Err(error) => refusal(&error),
         }
     }
+}
+
+/// What is wrong with an answer to a request with these fields.
+fn wrong(asked: &HeaderMap, answer: &OriginAnswer) -> Option<&'static str> {
+    let range = asked.get(header::RANGE).map(HeaderValue::as_bytes);
+    let conditional = CONDITIONS.iter().any(|name| asked.contains_key(name));
+    contradiction(&head_of(answer), range, conditional)
 }
 
 fn forwarded(headers: &HeaderMap) -> HeaderMap {
@@ -155,13 +183,16 @@ impl Inner {
 }
 
 fn refusal(error: &OriginError) -> Response<ThroughBody> {
-    let text = format!("larder: {error}\n");
-    let body = Full::new(Bytes::from(text))
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    refused(status, &error.to_string())
+}
+
+fn refused(status: StatusCode, why: &str) -> Response<ThroughBody> {
+    let body = Full::new(Bytes::from(format!("larder: {why}\n")))
         .map_err(|never| match never {})
         .boxed_unsync();
     let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
