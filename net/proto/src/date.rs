@@ -1,5 +1,5 @@
 //! Dates as HTTP writes them (RFC 9110, section 5.6.7). The rule: a date that is not exactly in one of the three forms
-//! is no date.
+//! is no date; only the case of letters does not count, as caches are to read dates (RFC 9111, section 4.2).
 
 use crate::UnixSecs;
 
@@ -63,9 +63,8 @@ pub fn parse_http_date(text: &[u8]) -> Option<UnixSecs> {
         rest @ ..,
     ] = text
     {
-        DAYS.iter()
-            .position(|known| known.as_slice() == [*w1, *w2, *w3])?;
-        let clock = rest.strip_suffix(b" GMT")?;
+        weekday([*w1, *w2, *w3])?;
+        let clock = before_gmt(rest)?;
         return moment(
             number(&[*y1, *y2, *y3, *y4])?,
             &[*m1, *m2, *m3],
@@ -94,14 +93,14 @@ pub fn parse_http_date(text: &[u8]) -> Option<UnixSecs> {
         };
         LONG_DAYS
             .iter()
-            .position(|known| *known == &text[..comma])?;
+            .position(|known| known.eq_ignore_ascii_case(&text[..comma]))?;
         let year = number(&[*y1, *y2])?;
         let year = year + if year < 70 { 2000 } else { 1900 };
         return moment(
             year,
             &[*m1, *m2, *m3],
             number(&[*d1, *d2])?,
-            rest.strip_suffix(b" GMT")?,
+            before_gmt(rest)?,
         );
     }
     // Sun Nov  6 08:49:37 1994
@@ -111,8 +110,7 @@ pub fn parse_http_date(text: &[u8]) -> Option<UnixSecs> {
     let (clock, [b' ', year @ ..]) = rest.split_at_checked(8)? else {
         return None;
     };
-    DAYS.iter()
-        .position(|known| known.as_slice() == [*a, *b, *c])?;
+    weekday([*a, *b, *c])?;
     let day = if *d1 == b' ' {
         number(&[*d2])?
     } else {
@@ -124,6 +122,16 @@ pub fn parse_http_date(text: &[u8]) -> Option<UnixSecs> {
     moment(number(year)?, &[*m1, *m2, *m3], day, clock)
 }
 
+fn weekday(name: [u8; 3]) -> Option<usize> {
+    DAYS.iter()
+        .position(|known| known.eq_ignore_ascii_case(&name))
+}
+
+fn before_gmt(text: &[u8]) -> Option<&[u8]> {
+    let (clock, zone) = text.split_at_checked(text.len().checked_sub(4)?)?;
+    zone.eq_ignore_ascii_case(b" GMT").then_some(clock)
+}
+
 fn moment(year: u64, month: &[u8; 3], day: u64, clock: &[u8]) -> Option<UnixSecs> {
     let [h1, h2, b':', m1, m2, b':', s1, s2] = clock else {
         return None;
@@ -133,7 +141,10 @@ fn moment(year: u64, month: &[u8; 3], day: u64, clock: &[u8]) -> Option<UnixSecs
         number(&[*m1, *m2])?,
         number(&[*s1, *s2])?,
     );
-    let month = MONTHS.iter().position(|known| *known == month)? as u64 + 1;
+    let month = MONTHS
+        .iter()
+        .position(|known| known.eq_ignore_ascii_case(month))? as u64
+        + 1;
     // Second 60 is a leap second: as in POSIX, the same moment as the next second.
     let fits = year >= 1970
         && (1..=days_in(year, month)).contains(&day)
@@ -211,6 +222,9 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
             "Sun Nov  6 08:49:37 1994",
+            "SUN, 06 NOV 1994 08:49:37 gmt",
+            "sunday, 06-nov-94 08:49:37 Gmt",
+            "sun nov  6 08:49:37 1994",
         ] {
             assert_eq!(
                 parse_http_date(text.as_bytes()),
@@ -240,7 +254,7 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:37 CET",
             "Sun, 06 Nov 1994 08:49:37 GMT ",
             "Sun, 6 Nov 1994 08:49:37 GMT",
-            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
             "Sun, 31 Nov 1994 08:49:37 GMT",
             "Sun, 00 Nov 1994 08:49:37 GMT",
             "Thu, 29 Feb 1900 00:00:00 GMT",
@@ -301,7 +315,7 @@ mod tests {
             if let Some(read) = parse_http_date(&text) {
                 // Only the weekday is not checked against the rest; second 60 reads as the next.
                 let same = http_date(read);
-                prop_assert!(same[4..25] == text[4..25] || &text[23..25] == b"60");
+                prop_assert!(same[4..25].eq_ignore_ascii_case(&text[4..25]) || &text[23..25] == b"60");
             }
         }
     }

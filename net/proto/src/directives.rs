@@ -1,6 +1,8 @@
 //! What a request says to caches on its way (RFC 9111, section 5.2.1). The rule: a wish that is not understood is not
 //! there, and a client is never given something older than it asked for without the origin being asked.
 
+use crate::list::{items, unquoted};
+
 /// The wishes of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Directives {
@@ -14,6 +16,8 @@ pub struct Directives {
     pub max_age_s: Option<u64>,
     /// Fresh for at least so long, in seconds.
     pub min_fresh_s: Option<u64>,
+    /// Stale for at most so long, in seconds; `u64::MAX` where any will do.
+    pub max_stale_s: Option<u64>,
 }
 
 impl Directives {
@@ -27,13 +31,11 @@ impl Directives {
         let mut said = false;
         for field in cache_control {
             said = true;
-            for wish in field.split(|byte| *byte == b',') {
-                wishes.take(wish.trim_ascii());
-            }
+            items(field).for_each(|wish| wishes.take(wish));
         }
         if !said {
-            let mut tokens = pragma.into_iter().flat_map(|f| f.split(|b| *b == b','));
-            wishes.no_cache = tokens.any(|t| t.trim_ascii().eq_ignore_ascii_case(b"no-cache"));
+            let mut tokens = pragma.into_iter().flat_map(items);
+            wishes.no_cache = tokens.any(|token| token.eq_ignore_ascii_case(b"no-cache"));
         }
         wishes
     }
@@ -55,6 +57,10 @@ impl Directives {
             self.max_age_s = Some(value.unwrap_or(0));
         } else if is("min-fresh") {
             self.min_fresh_s = value.or(self.min_fresh_s);
+        } else if is("max-stale") {
+            // Section 5.2.1.2: without a value any age will do; nonsense is no permission.
+            let any = (!wish.contains(&b'=')).then_some(u64::MAX);
+            self.max_stale_s = value.or(any).or(self.max_stale_s);
         }
     }
 
@@ -69,9 +75,7 @@ impl Directives {
 
 /// Digits, perhaps in quotes; more of them than fit count as very many.
 fn seconds(value: &[u8]) -> Option<u64> {
-    let value = value.trim_ascii();
-    let value = value.strip_prefix(b"\"").unwrap_or(value);
-    let value = value.strip_suffix(b"\"").unwrap_or(value);
+    let value = unquoted(value.trim_ascii());
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -109,6 +113,10 @@ mod tests {
         );
         assert!(read(&["no-cache=x,"], &[]).no_cache);
         assert!(read(&["only-if-cached"], &[]).only_if_cached);
+        assert_eq!(read(&["max-stale"], &[]).max_stale_s, Some(u64::MAX));
+        assert_eq!(read(&["max-stale=9"], &[]).max_stale_s, Some(9));
+        assert_eq!(read(&["max-stale=x"], &[]).max_stale_s, None);
+        assert!(!read(&["x=\"a, no-cache\""], &[]).no_cache);
         assert_eq!(read(&["max-age"], &[]).max_age_s, Some(0));
         assert_eq!(
             read(&["max-age=99999999999999999999"], &[]).max_age_s,

@@ -8,9 +8,12 @@ pub mod directives;
 pub mod fetch;
 pub mod freshness;
 pub mod http;
+mod list;
 pub mod plan;
 pub mod range;
+pub mod reuse;
 pub mod time;
 pub mod upstream;
+pub mod variant;
 
 pub use time::{Time, UnixSecs};

@@ -90,11 +90,10 @@ pub fn plan(c: &Conditions<'_>, r: &Representation<'_>) -> Plan {
         if any_tag(tags, r.etag, Comparison::Weak) {
             return Plan::NotModified;
         }
-    } else if let (Some(since), Some(modified)) = (
-        c.if_modified_since.and_then(parse_http_date),
-        r.last_modified,
-    ) && modified <= since
+    } else if let Some(since) = c.if_modified_since.and_then(parse_http_date)
+        && r.last_modified.unwrap_or(r.date) <= since
     {
+        // RFC 9111, section 4.3.2: without the time of the last change, that of the answer stands for it.
         return Plan::NotModified;
     }
     // Step 5. "A server MUST ignore a Range header field received with a request method that is unrecognized or for

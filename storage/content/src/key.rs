@@ -110,6 +110,26 @@ pub fn identify_apart(
     }
 }
 
+/// The key of one of several answers of a URL: of `primary`, the URL's own key, and of the request fields that choose
+/// between them (names in lower case, in order; `None` where a request has none).
+#[must_use]
+pub fn variant(primary: &UrlKey, selecting: &[(&str, Option<&[u8]>)]) -> UrlKey {
+    let mut sha = Sha256::new();
+    sha.update(b"variant\0");
+    sha.update(primary.0);
+    // Each part says how long it is, so that no two choices spell the same.
+    let mut part = |part: Option<&[u8]>| {
+        let len = part.map_or(u64::MAX, |part| part.len() as u64);
+        sha.update(len.to_be_bytes());
+        sha.update(part.unwrap_or_default());
+    };
+    for (name, value) in selecting {
+        part(Some(name.as_bytes()));
+        part(*value);
+    }
+    UrlKey(sha.finalize().into())
+}
+
 /// The URL for people: lists, logs and the command line. Without `P1` to `P4` where they are a signature.
 #[must_use]
 pub fn canonical(

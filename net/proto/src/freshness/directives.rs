@@ -1,8 +1,10 @@
 //! The directives of `Cache-Control` (RFC 9111, section 5.2) that decide about storing. The rule: a directive that is
 //! there counts, however strangely it is written; a number that is none makes the answer stale.
 
+use crate::list::{is_token, items, unquoted};
+
 /// Delta-seconds that can not be counted are this many (section 1.2.2).
-const SECONDS_MAX: u64 = 1 << 31;
+pub(super) const SECONDS_MAX: u64 = 1 << 31;
 
 /// A number of seconds that a directive gives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,10 +17,8 @@ pub(super) enum Seconds {
 }
 
 impl Seconds {
-    fn add(&mut self, argument: Option<&[u8]>) {
-        let given = argument
-            .and_then(delta_seconds)
-            .map_or(Self::Invalid, Self::Given);
+    fn add(&mut self, given: Option<u64>) {
+        let given = given.map_or(Self::Invalid, Self::Given);
         *self = if matches!(*self, Self::Absent) || *self == given {
             given
         } else {
@@ -35,7 +35,7 @@ impl Seconds {
 }
 
 /// What the directives of all `Cache-Control` lines say together.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Directives {
     pub(super) no_store: bool,
     pub(super) private: bool,
@@ -43,40 +43,105 @@ pub(super) struct Directives {
     pub(super) no_cache: bool,
     pub(super) must_revalidate: bool,
     pub(super) proxy_revalidate: bool,
+    pub(super) must_understand: bool,
+    /// RFC 8246.
+    pub(super) immutable: bool,
     pub(super) max_age: Seconds,
     pub(super) s_maxage: Seconds,
     pub(super) stale_if_error: Seconds,
     pub(super) stale_while_revalidate: Seconds,
+    /// Fields that "no-cache" and "private" name, in lower case: the rest of the answer may be stored without them.
+    pub(super) without: Vec<String>,
+}
+
+/// What follows a directive's name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Argument<'a> {
+    None,
+    /// Digits, or what stands in their place.
+    Seconds(Option<u64>),
+    /// Names of fields, or something else.
+    Text(&'a [u8]),
 }
 
 impl Directives {
+    /// One of the directives of section 3.5 is there.
+    pub(super) fn for_authorized(&self) -> bool {
+        self.public || self.must_revalidate || self.s_maxage != Seconds::Absent
+    }
+
     /// Takes the directives of one line in.
     pub(super) fn add(&mut self, line: &[u8]) {
-        let mut rest = line;
-        while let Some((item, after)) = next_item(rest) {
-            rest = after;
-            let equals = item.iter().position(|byte| *byte == b'=');
-            let (name, argument) = match equals {
-                Some(at) => (&item[..at], Some(unquoted(&item[at + 1..]))),
-                None => (item, None),
+        for item in items(line) {
+            let Some(at) = item.iter().position(|byte| *byte == b'=') else {
+                self.take(item, Argument::None);
+                continue;
             };
-            let is = |directive: &str| name.trim_ascii().eq_ignore_ascii_case(directive.as_bytes());
-            // "no-cache" and "private" may name fields; that form says less, and is read as the plain one.
-            match () {
-                () if is("no-store") => self.no_store = true,
-                () if is("private") => self.private = true,
-                () if is("public") => self.public = true,
-                () if is("no-cache") => self.no_cache = true,
-                () if is("must-revalidate") => self.must_revalidate = true,
-                () if is("proxy-revalidate") => self.proxy_revalidate = true,
-                () if is("max-age") => self.max_age.add(argument),
-                () if is("s-maxage") => self.s_maxage.add(argument),
-                () if is("stale-if-error") => self.stale_if_error.add(argument),
-                () if is("stale-while-revalidate") => self.stale_while_revalidate.add(argument),
-                () => {}
+            let (name, argument) = (&item[..at], &item[at + 1..]);
+            // No space is allowed around the sign. What has one is there, but is no number.
+            let spaced =
+                name.ends_with(b" ") || name.ends_with(b"\t") || argument.starts_with(b" ");
+            let seconds = delta_seconds(unquoted(argument)).filter(|_| !spaced);
+            let text = unquoted(argument.trim_ascii());
+            let name = name.trim_ascii();
+            if is_number(name) {
+                self.take(name, Argument::Seconds(seconds));
+            } else {
+                self.take(name, Argument::Text(text));
             }
         }
     }
+
+    /// Takes one directive in.
+    pub(super) fn take(&mut self, name: &[u8], argument: Argument<'_>) {
+        let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
+        let seconds = match argument {
+            Argument::Seconds(seconds) => seconds,
+            _ => None,
+        };
+        match () {
+            () if is("no-store") => self.no_store = true,
+            () if is("private") => self.private |= !self.hide(argument),
+            () if is("public") => self.public = true,
+            () if is("no-cache") => self.no_cache |= !self.hide(argument),
+            () if is("must-revalidate") => self.must_revalidate = true,
+            () if is("proxy-revalidate") => self.proxy_revalidate = true,
+            () if is("must-understand") => self.must_understand = true,
+            () if is("immutable") => self.immutable = true,
+            () if is("max-age") => self.max_age.add(seconds),
+            () if is("s-maxage") => self.s_maxage.add(seconds),
+            () if is("stale-if-error") => self.stale_if_error.add(seconds),
+            () if is("stale-while-revalidate") => self.stale_while_revalidate.add(seconds),
+            () => {}
+        }
+    }
+
+    /// Takes the fields that a directive names (sections 5.2.2.4 and 5.2.2.7). False where it names none that could
+    /// be told: then it speaks of the whole answer.
+    fn hide(&mut self, argument: Argument<'_>) -> bool {
+        let Argument::Text(list) = argument else {
+            return false;
+        };
+        let mut names = items(list).peekable();
+        if names.peek().is_none() || !items(list).all(is_token) {
+            return false;
+        }
+        let name = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase();
+        self.without.extend(names.map(name));
+        true
+    }
+}
+
+/// True for the directives whose argument is a number of seconds.
+pub(super) fn is_number(name: &[u8]) -> bool {
+    [
+        "max-age",
+        "s-maxage",
+        "stale-if-error",
+        "stale-while-revalidate",
+    ]
+    .iter()
+    .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// A number of seconds, digits only; what is too large to be counted is the largest.
@@ -90,39 +155,4 @@ pub(super) fn delta_seconds(text: &[u8]) -> Option<u64> {
             .saturating_add(u64::from(digit - b'0'))
     });
     Some(value.min(SECONDS_MAX))
-}
-
-/// The next element of a list. A comma inside quotes is part of it.
-pub(super) fn next_item(list: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = list
-        .iter()
-        .position(|byte| !byte.is_ascii_whitespace() && *byte != b',')?;
-    let list = &list[start..];
-    let (mut quoted, mut escaped) = (false, false);
-    let end = list.iter().position(|byte| {
-        if escaped {
-            escaped = false;
-        } else {
-            match byte {
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                _ => {}
-            }
-        }
-        *byte == b',' && !quoted
-    });
-    // A quote that is never closed hides nothing: then every comma separates.
-    let comma = || list.iter().position(|byte| *byte == b',');
-    let end = end.or_else(|| if quoted { comma() } else { None });
-    let (item, rest) = list.split_at(end.unwrap_or(list.len()));
-    Some((item.trim_ascii(), rest))
-}
-
-/// Both forms of an argument are to be accepted (section 5.2).
-fn unquoted(argument: &[u8]) -> &[u8] {
-    let argument = argument.trim_ascii();
-    argument
-        .strip_prefix(b"\"")
-        .and_then(|inner| inner.strip_suffix(b"\""))
-        .unwrap_or(argument)
 }
