@@ -4,6 +4,7 @@
 
 pub mod cpu;
 pub mod figures;
+pub mod kind;
 pub mod latency;
 pub mod line;
 pub mod load;

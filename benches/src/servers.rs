@@ -1,6 +1,7 @@
 //! The servers that are compared. The rule: each is started the same way, in a process group of its own on the
 //! server's core, and ends with its guard.
 
+use crate::kind::Kind;
 use crate::place::{beside, path};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
@@ -12,38 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const STATIC: &str = include_str!("../baselines/nginx-static.conf");
-const SLICE_LANCACHE: &str = include_str!("../baselines/nginx-slice-lancache.conf");
-const SLICE_TUNED: &str = include_str!("../baselines/nginx-slice-tuned.conf");
-
 /// How long a server may take until it listens.
 const START_MAX: Duration = Duration::from_secs(30);
-
-/// Which server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Plain files by sendfile.
-    NginxStatic,
-    /// Slices of 1 MiB, as lancache has them.
-    NginxSliceLancache,
-    /// Slices of 1 MiB, as cheap as it gets.
-    NginxSliceTuned,
-    /// This project.
-    Larder,
-}
-
-impl Kind {
-    /// For tables and file names.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NginxStatic => "nginx-static",
-            Self::NginxSliceLancache => "nginx-slice-lancache",
-            Self::NginxSliceTuned => "nginx-slice-tuned",
-            Self::Larder => "larder",
-        }
-    }
-}
 
 /// A running server.
 #[derive(Debug)]
@@ -96,11 +67,8 @@ impl Server {
         origin: SocketAddr,
         core: Option<usize>,
     ) -> Result<Self> {
-        let template = match kind {
-            Kind::NginxStatic => STATIC,
-            Kind::NginxSliceLancache => SLICE_LANCACHE,
-            Kind::NginxSliceTuned => SLICE_TUNED,
-            Kind::Larder => bail!("larder is no nginx"),
+        let Some(template) = kind.nginx() else {
+            bail!("{} is no nginx", kind.name());
         };
         let mut config = template
             .replace("@DIR@", &directory.display().to_string())
@@ -117,6 +85,27 @@ impl Server {
         Self::start(kind, command, address, directory)
     }
 
+    /// Starts a Varnish that keeps up to `bytes` in its memory.
+    ///
+    /// # Errors
+    /// It does not start, in its own words.
+    pub fn varnish(
+        directory: &Path,
+        bytes: u64,
+        address: SocketAddr,
+        origin: SocketAddr,
+        core: Option<usize>,
+    ) -> Result<Self> {
+        let mut command = pinned("varnishd".as_ref(), core);
+        command
+            .args(["-F", "-j", "none", "-t", "86400"])
+            .arg("-n")
+            .arg(directory.join("varnish"))
+            .args(["-a", &address.to_string(), "-b", &origin.to_string()])
+            .args(["-s", &format!("malloc,{bytes}")]);
+        Self::start(Kind::Varnish, command, address, directory)
+    }
+
     /// Starts larder.
     ///
     /// # Errors
@@ -130,7 +119,7 @@ impl Server {
         let store = setup
             .store
             .clone()
-            .unwrap_or_else(|| directory.join("larder-store"));
+            .unwrap_or_else(|| directory.join(format!("store-{}", address.port())));
         std::fs::create_dir_all(&store)?;
         let mut config = format!(
             "[server]\nhttp = [\"{address}\"]\nadmin = \"{}\"\nmemory_bytes_max = {:?}\nshards = {}\ndriver = {:?}\n\
@@ -144,11 +133,15 @@ impl Server {
         for (host, origin) in &setup.connect {
             config.push_str(&format!("{host:?} = \"{origin}\"\n"));
         }
-        let file = directory.join("larder.toml");
+        let file = directory.join(format!("larder-{}.toml", address.port()));
         std::fs::write(&file, config)?;
         let mut command = pinned(&beside("larder")?, core);
         command.arg("serve").arg("--config").arg(&file);
-        Self::start(Kind::Larder, command, address, directory)
+        let kind = match setup.driver.as_str() {
+            "epoll" => Kind::LarderEpoll,
+            _ => Kind::Larder,
+        };
+        Self::start(kind, command, address, directory)
     }
 
     fn start(
@@ -181,7 +174,7 @@ impl Server {
         let started = Instant::now();
         loop {
             let there = match self.kind {
-                Kind::Larder => get(admin(self.address), "/readyz")
+                kind if kind.is_larder() => get(admin(self.address), "/readyz")
                     .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")),
                 _ => TcpStream::connect(self.address).is_ok(),
             };

@@ -2,9 +2,10 @@
 //! interleaved, medians with their ends; what any client saw wrong makes the run worthless.
 
 use crate::cpu;
+use crate::kind::{AIMS, Bound, Kind, Work};
 use crate::latency::Spread;
 use crate::place::beside;
-use crate::servers::{Kind, LarderSetup, Server, pinned};
+use crate::servers::{LarderSetup, Server, pinned};
 use anyhow::{Context, Result, ensure};
 use larder::demo::content::{File, PIECE_BYTES};
 use std::fs;
@@ -23,8 +24,10 @@ const HOST: &str = "download.windowsupdate.com";
 pub struct Comparison {
     /// Which servers.
     pub kinds: Vec<Kind>,
-    /// Bytes of the object, all of it warm.
+    /// Bytes of the object.
     pub content_bytes: u64,
+    /// Nothing of it is in memory when a round begins; otherwise all of it is.
+    pub cold: bool,
     /// Bytes of a range, one run for each.
     pub range_bytes: Vec<u64>,
     /// Connections.
@@ -61,8 +64,8 @@ pub struct Sample {
 pub struct Row {
     /// Which server.
     pub kind: Kind,
-    /// At which size.
-    pub range_bytes: u64,
+    /// At what.
+    pub work: Work,
     /// Its rounds.
     pub samples: Vec<Sample>,
 }
@@ -71,6 +74,12 @@ impl Row {
     /// A figure of each round.
     fn spread(&self, of: impl Fn(&Sample) -> f64) -> Spread {
         Spread::of(self.samples.iter().map(of))
+    }
+
+    /// Body bytes each second.
+    #[must_use]
+    pub fn gigabytes_per_second(&self) -> Spread {
+        self.spread(|s| s.bytes / s.seconds / 1e9)
     }
 
     /// Busy seconds of the server's core for each GB.
@@ -117,8 +126,11 @@ impl Comparison {
         let _origin = Server::nginx(Kind::NginxStatic, directory, &root, origin, origin, None)?;
         let setup = LarderSetup {
             connect: vec![(HOST.to_owned(), origin)],
-            // The memory tier is a part of it, and holds all of the content.
-            memory: format!("{}MiB", (self.content_bytes >> 20) * 3 + 512),
+            memory: match self.cold {
+                true => "256MiB".to_owned(),
+                // The memory tier is a part of it, and holds all of the content.
+                false => format!("{}MiB", (self.content_bytes >> 20) * 3 + 512),
+            },
             shards: 1,
             ..LarderSetup::default()
         };
@@ -127,23 +139,39 @@ impl Comparison {
             let core = Some(SERVER_CORE);
             servers.push(match kind {
                 Kind::Larder => Server::larder(directory, at(port), &setup, core)?,
+                Kind::LarderEpoll => {
+                    let setup = LarderSetup {
+                        driver: "epoll".to_owned(),
+                        ..setup.clone()
+                    };
+                    Server::larder(directory, at(port), &setup, core)?
+                }
+                Kind::Varnish => {
+                    let bytes = self.content_bytes * 3 / 2;
+                    Server::varnish(directory, bytes, at(port), origin, core)?
+                }
                 kind => Server::nginx(*kind, directory, &root, at(port), origin, core)?,
             });
             port += 1;
         }
         for server in &servers {
             // Twice and more, so that what must be asked for twice to stay in memory is there.
-            for _ in 0..3 {
+            for _ in 0..if self.cold { 1 } else { 3 } {
                 read_through(server, &file)?;
             }
         }
         let mut rows = Vec::new();
         for range_bytes in &self.range_bytes {
+            let work = Work {
+                range_bytes: *range_bytes,
+                pipeline: self.pipeline,
+                cold: self.cold,
+            };
             let mut of_size: Vec<Row> = servers
                 .iter()
                 .map(|server| Row {
                     kind: server.kind,
-                    range_bytes: *range_bytes,
+                    work,
                     samples: Vec::new(),
                 })
                 .collect();
@@ -154,13 +182,16 @@ impl Comparison {
                         round + 1,
                         row.kind.name()
                     );
+                    if self.cold {
+                        drop_caches()?;
+                    }
                     row.samples.push(self.sample(server, &file, *range_bytes)?);
                 }
             }
             rows.extend(of_size);
         }
         eprintln!("\r{:60}\r", "");
-        let larder = servers.iter().find(|server| server.kind == Kind::Larder);
+        let larder = servers.iter().find(|server| server.kind.is_larder());
         let on_shard = larder.map(|server| {
             let name = "larder_http_served_total";
             let on_shard = server.metric(name, "by=\"shard\"")?;
@@ -215,6 +246,12 @@ impl Comparison {
     }
 }
 
+/// Empties the page cache, so that what is not in a server's own memory comes from the disk.
+fn drop_caches() -> Result<()> {
+    crate::place::run("sync", &[])?;
+    fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop the page cache; run it as root")
+}
+
 /// Makes the object up as a real file.
 fn write_out(file: &File, root: &Path) -> Result<()> {
     let path = root.join(&file.path[1..]);
@@ -234,7 +271,7 @@ fn write_out(file: &File, root: &Path) -> Result<()> {
 fn read_through(server: &Server, file: &File) -> Result<()> {
     use larder::demo::client::{Client, Naming};
     let naming = match server.kind {
-        Kind::Larder => Naming::Host,
+        kind if kind.is_larder() => Naming::Host,
         _ => Naming::Plain,
     };
     let client = Client {
@@ -254,6 +291,41 @@ fn read_through(server: &Server, file: &File) -> Result<()> {
     Ok(())
 }
 
+/// How the aims that were measured stand, a line each, and whether all were reached.
+#[must_use]
+pub fn aims(rows: &[Row]) -> (String, bool) {
+    let (mut lines, mut good) = (String::new(), true);
+    for aim in &AIMS {
+        let of = |kind| {
+            let mut rows = rows.iter();
+            rows.find(|row| row.kind == kind && row.work == aim.work)
+        };
+        let (Some(own), Some(other)) = (of(aim.of), of(aim.against)) else {
+            continue;
+        };
+        let (what, ratio, bound, reached) = match aim.bound {
+            Bound::CostMax(most) => {
+                let [own, other] = [own, other].map(|row| row.core_seconds_per_gb().median);
+                ("CPU s/GB", own / other, most, own / other <= most)
+            }
+            Bound::SpeedMin(least) => {
+                let [own, other] = [own, other].map(|row| row.gigabytes_per_second().median);
+                ("GB/s", own / other, least, own / other >= least)
+            }
+        };
+        good &= reached;
+        lines.push_str(&format!(
+            "{:>5} KiB{}: {what} of {} / {}: {ratio:.2} (aim {bound:.2}{})\n",
+            aim.work.range_bytes >> 10,
+            if aim.work.cold { ", cold" } else { "" },
+            aim.of.name(),
+            aim.against.name(),
+            if reached { "" } else { ", missed" },
+        ));
+    }
+    (lines, good)
+}
+
 /// The rows as a table in Markdown.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
@@ -267,7 +339,7 @@ pub fn table(rows: &[Row]) -> String {
         };
         table.push_str(&format!(
             "| {} KiB | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
-            row.range_bytes >> 10,
+            row.work.range_bytes >> 10,
             row.kind.name(),
             cell(&|s| s.bytes / s.seconds / 1e9, 2),
             cell(&|s| s.requests / s.seconds, 0),

@@ -79,12 +79,7 @@ impl Contents {
         let names = present.map_or_else(Vec::new, |present| present.names());
         let pinned = present.is_some_and(|present| present.is_pinned());
         let record = Record { pinned, ..record };
-        let renewed = Arc::new(Content::new(
-            content.no,
-            content.key,
-            record,
-            names.clone(),
-        ));
+        let renewed = Arc::new(Content::new(content.no, content.key, record, names.clone()));
         if present.is_some() {
             by_no.insert(content.no, Arc::clone(&renewed));
             for key in names {

@@ -7,10 +7,12 @@ mod reading;
 #[cfg(test)]
 mod tests;
 pub mod types;
+mod verifying;
 
 pub use crate::limits::SizeLimit;
 pub(crate) use counters::Counters;
 pub use types::*;
+pub use verifying::{BadPiece, LookBuf, Looked};
 
 use crate::catalogue::Catalogue;
 use crate::contents::{Contents, Renamed};

@@ -9,9 +9,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Of};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use larder_content::{PieceId, Span};
+use larder_content::PieceId;
 use larder_storage::driver::DriverKind;
-use larder_storage::store::{Filter, Found, Listed, Store};
+use larder_storage::store::{self, Filter, Listed, LookBuf, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -134,43 +134,49 @@ pub(super) async fn pin(Of(state): Of<Arc<State>>, asked: Asked) -> Response {
     .await
 }
 
+/// Damaged pieces of one object that are told apart; of a disk that is gone, all are.
+const BAD_SHOWN_MAX: usize = 1000;
+
 /// Reads what is stored of the objects and checks it. It asks for the token, since damaged pieces are forgotten.
 pub(super) async fn verify(Of(state): Of<Arc<State>>, asked: Asked) -> Response {
     blocking(state, |state| {
         let meant = found(state, &selector(asked)?)?;
+        // What waits to be written is on disk then.
+        state.store.flush();
+        let mut buf = LookBuf::default();
         let looked: Vec<Looked> = meant
             .into_iter()
-            .map(|listed| look(&state.store, listed))
+            .map(|listed| look(&state.store, listed, &mut buf))
             .collect();
         Ok(json!({ "objects": value(looked) }))
     })
     .await
 }
 
-fn look(store: &Store, listed: Listed) -> Looked {
+fn look(store: &Store, listed: Listed, buf: &mut LookBuf) -> Looked {
     let mut looked = Looked {
         content: listed.no.to_string(),
         url: listed.record.url,
         pieces_good: 0,
         pieces_absent: 0,
         pieces_bad: 0,
+        bad: Vec::new(),
     };
     for piece in 0..listed.pieces {
         let id = PieceId {
             content: listed.no,
             piece,
         };
-        let len = larder_content::span::piece_len(listed.record.length, piece);
-        let counted = match store.find(id) {
-            Found::Ram(_) | Found::Disk(_) => {
-                match store.read_blocking(id, Span::new(0, u64::from(len))) {
-                    Some(_) => &mut looked.pieces_good,
-                    None => &mut looked.pieces_bad,
+        match store.look(id, buf, |_| Ok(())) {
+            store::Looked::Good => looked.pieces_good += 1,
+            store::Looked::Absent => looked.pieces_absent += 1,
+            store::Looked::Bad(bad) => {
+                looked.pieces_bad += 1;
+                if looked.bad.len() < BAD_SHOWN_MAX {
+                    looked.bad.push(bad.into());
                 }
             }
-            Found::Flight(_) | Found::Absent => &mut looked.pieces_absent,
-        };
-        *counted += 1;
+        }
     }
     looked
 }

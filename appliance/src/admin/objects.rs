@@ -4,7 +4,7 @@
 use larder_content::ContentNo;
 use larder_content::key::{canonical, identify, identify_apart};
 use larder_proto::http::route::OriginRules;
-use larder_storage::store::{Filter, Listed, Store};
+use larder_storage::store::{BadPiece, Filter, Listed, Store};
 use serde::{Deserialize, Serialize};
 
 /// Which objects a request means: exactly one of these.
@@ -224,6 +224,36 @@ pub(crate) struct Looked {
     pub(crate) pieces_absent: u32,
     /// Pieces that were damaged, and are forgotten now.
     pub(crate) pieces_bad: u32,
+    /// Where those are; the first of them, where they are many.
+    #[serde(default)]
+    pub(crate) bad: Vec<Bad>,
+}
+
+/// A damaged piece.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Bad {
+    /// Its number in its object, from 0.
+    pub(crate) piece: u32,
+    /// The directory of its disk.
+    pub(crate) disk: String,
+    /// The file there.
+    pub(crate) slab: String,
+    /// Where in that file.
+    pub(crate) offset: u64,
+    /// What is wrong.
+    pub(crate) why: String,
+}
+
+impl From<BadPiece> for Bad {
+    fn from(bad: BadPiece) -> Self {
+        Self {
+            piece: bad.id.piece,
+            disk: bad.disk,
+            slab: bad.slab,
+            offset: bad.offset,
+            why: bad.why,
+        }
+    }
 }
 
 #[cfg(test)]

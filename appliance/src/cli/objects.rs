@@ -182,16 +182,17 @@ pub(super) fn pin(args: &ObjectArgs, pinned: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Exit code 1 where something was damaged: it is forgotten now, and fetched again when somebody wants it.
+/// Exit code 1 where something was damaged: it is forgotten now, and fetched again when somebody wants it. Object by
+/// object, since reading a full disk takes hours and a person wants to see that it goes on.
 pub(super) fn verify(args: &ObjectArgs) -> anyhow::Result<ExitCode> {
-    let answer = args.ask(Method::POST, "verify", &args.selector(false)?)?;
-    let looked: Vec<Looked> = list(&answer)?;
-    let bad: u32 = looked.iter().map(|object| object.pieces_bad).sum();
-    if args.json {
-        args.say_json(&answer)?;
-    } else {
-        let mut table = Table::new(&["CONTENT", ">GOOD", ">ABSENT", ">BAD", "URL"]);
-        for object in &looked {
+    let answer = args.ask(Method::GET, "objects", &args.selector(false)?)?;
+    let meant: Vec<Shown> = list(&answer)?;
+    let mut looked = Vec::new();
+    let mut table = Table::new(&["CONTENT", ">GOOD", ">ABSENT", ">BAD", "URL"]);
+    for object in &meant {
+        let query = format!("content={}", object.content);
+        let answer = args.ask(Method::POST, "verify", &query)?;
+        for object in list::<Looked>(&answer)? {
             table.row([
                 object.content.clone(),
                 object.pieces_good.to_string(),
@@ -199,7 +200,19 @@ pub(super) fn verify(args: &ObjectArgs) -> anyhow::Result<ExitCode> {
                 object.pieces_bad.to_string(),
                 object.url.clone(),
             ]);
+            for bad in object.bad.iter().filter(|_| !args.json) {
+                say(&format!(
+                    "{} piece {}: {}/{} at byte {}: {}",
+                    object.url, bad.piece, bad.disk, bad.slab, bad.offset, bad.why
+                ))?;
+            }
+            looked.push(object);
         }
+    }
+    let bad: u32 = looked.iter().map(|object| object.pieces_bad).sum();
+    if args.json {
+        args.say_json(&serde_json::json!({ "objects": looked }))?;
+    } else {
         say(&table.to_string())?;
         say(&match bad {
             0 => format!("{} objects, nothing damaged", looked.len()),

@@ -192,6 +192,82 @@ fn what_was_fetched_once_is_there_after_a_restart() {
     assert_eq!(origin.bytes(), 2 * once, "what was purged is fetched again");
 }
 
+/// Turns a bit over in the slab file that holds the object's piece from `at` on; returns where in which file.
+fn damage(store: &std::path::Path, at: usize) -> (String, u64) {
+    let needle = &body()[at..at + (1 << 20)];
+    for entry in std::fs::read_dir(store).expect("a store") {
+        let path = entry.expect("an entry").path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if !name.starts_with("slab-") {
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).expect("readable");
+        let mut sectors = (0..bytes.len()).step_by(4096);
+        if let Some(found) = sectors.find(|from| bytes[*from..].starts_with(needle)) {
+            bytes[found + 7] ^= 0x10;
+            std::fs::write(&path, bytes).expect("writable");
+            return (name, found as u64);
+        }
+    }
+    panic!("byte {at} of the object is in no slab");
+}
+
+#[test]
+fn damage_on_a_disk_is_found_told_and_mended() {
+    let origin = Origin::start();
+    let home = home_for(&origin);
+    let mut serving = home.serve();
+    fetch(serving.http);
+    serving.signal("TERM");
+    assert_eq!(serving.ended(), Some(0));
+    let places = [3 << 20, 20 << 20].map(|at| damage(&home.store(), at));
+
+    let serving = home.serve();
+    let (url, token) = (serving.admin_url(), home.token_file());
+    let token = token.to_string_lossy();
+    let verify = |what: &[&str]| {
+        let mut all = vec!["verify"];
+        all.extend(what);
+        all.extend(["--admin", &url, "--token-file", &token]);
+        home.run(&all)
+    };
+    let (code, out, err) = verify(&["http://files.example/a", "--json"]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let object = &told["objects"][0];
+    assert_eq!(
+        (&object["pieces_bad"], &object["pieces_good"]),
+        (&2.into(), &23.into()),
+        "{out}"
+    );
+    for (bad, (piece, (slab, offset))) in [3, 20].iter().zip(places).enumerate() {
+        let told = &object["bad"][bad];
+        assert_eq!(told["piece"], *piece, "{out}");
+        assert_eq!(
+            (&told["slab"], &told["offset"]),
+            (&slab.into(), &offset.into()),
+            "{out}"
+        );
+        assert_eq!(
+            told["disk"],
+            home.store().to_string_lossy().as_ref(),
+            "{out}"
+        );
+    }
+    // They are gone, and only they come again.
+    let (code, out, _) = verify(&["files.example"]);
+    assert!(code == Some(0) && out.contains("nothing damaged"), "{out}");
+    let before = origin.bytes();
+    fetch(serving.http);
+    assert_eq!(origin.bytes() - before, 2 << 20);
+    let (code, out, _) = verify(&["http://files.example/*"]);
+    assert!(code == Some(0) && out.contains(" 25 "), "{out}");
+}
+
 #[test]
 fn an_answer_under_way_is_finished_before_it_stops() {
     let origin = Origin::start();

@@ -5,9 +5,9 @@
 use clap::{Parser, Subcommand};
 use larder_benches::figures;
 use larder_benches::figures::filled::{Filling, fill};
+use larder_benches::kind::Kind;
 use larder_benches::place;
-use larder_benches::servers::Kind;
-use larder_benches::side_by_side::{Comparison, table};
+use larder_benches::side_by_side::{Comparison, aims, table};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Warm ranges from nginx and larder in turns: speed, latency, CPU seconds per GB.
+    /// Warm ranges from nginx, Varnish and larder in turns: speed, latency, CPU seconds per GB.
     SideBySide(SideBySide),
     /// Origin bytes of many clients that fetch the same cold file at once, by one host name and by four.
     Once {
@@ -85,6 +85,9 @@ struct SideBySide {
     /// Only 1 MiB ranges, larder against the tuned slice cache.
     #[arg(long)]
     pieces_only: bool,
+    /// Ranges that are in nobody's memory, from the disk.
+    #[arg(long)]
+    cold: bool,
     /// Connections.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -133,7 +136,7 @@ fn main() -> anyhow::Result<ExitCode> {
             filling,
             rounds,
         } => match store {
-            Some(store) => figures::restart::run(&mut out, &store, filling.pieces, rounds)?,
+            Some(store) => figures::restart::run(&mut out, &store, None, rounds)?,
             None => figures::restart::run_filled(&mut out, filling, rounds)?,
         },
         Command::Origin { .. } => unreachable!("it has been served"),
@@ -150,20 +153,41 @@ fn side_by_side(args: &SideBySide, inside: bool) -> anyhow::Result<bool> {
         Kind::NginxStatic,
         Kind::NginxSliceLancache,
         Kind::NginxSliceTuned,
+        Kind::Varnish,
+        Kind::Larder,
+        Kind::LarderEpoll,
     ];
+    if args.cold {
+        kinds = vec![
+            Kind::NginxStatic,
+            Kind::NginxAio,
+            Kind::NginxDirectio,
+            Kind::NginxSliceTuned,
+            Kind::Larder,
+        ];
+    }
     if args.pieces_only {
-        kinds.retain(|kind| *kind == Kind::NginxSliceTuned);
+        kinds.retain(|kind| matches!(kind, Kind::NginxSliceTuned | Kind::Larder));
     }
-    if !args.without_larder {
-        kinds.push(Kind::Larder);
+    if args.without_larder {
+        kinds.retain(|kind| !kind.is_larder());
     }
-    let mut range_bytes = vec![4 << 10, 16 << 10, 64 << 10, 1 << 20];
+    let mut range_bytes = match (args.cold, args.pipeline) {
+        (true, _) => vec![128 << 10, 1 << 20],
+        (false, 1) => vec![4 << 10, 16 << 10, 64 << 10, 1 << 20],
+        (false, _) => vec![4 << 10, 16 << 10],
+    };
     if args.pieces_only {
         range_bytes = vec![1 << 20];
     }
     let comparison = Comparison {
         kinds,
-        content_bytes: if args.quick { 128 << 20 } else { 1 << 30 },
+        content_bytes: match (args.quick, args.cold) {
+            (true, false) => 128 << 20,
+            (false, true) => 4 << 30,
+            _ => 1 << 30,
+        },
+        cold: args.cold,
         range_bytes,
         connections: args.connections,
         pipeline: args.pipeline,
@@ -183,24 +207,9 @@ fn side_by_side(args: &SideBySide, inside: bool) -> anyhow::Result<bool> {
         )?;
         good &= on_shard > 0.99;
     }
-    let of = |kind, range| {
-        let mut rows = compared.rows.iter();
-        rows.find(|row| row.kind == kind && row.range_bytes == range)
-    };
-    for range in &comparison.range_bytes {
-        let both = (of(Kind::Larder, *range), of(Kind::NginxSliceTuned, *range));
-        if let (Some(larder), Some(nginx)) = both {
-            let core = larder.core_seconds_per_gb().median / nginx.core_seconds_per_gb().median;
-            let process =
-                larder.process_seconds_per_gb().median / nginx.process_seconds_per_gb().median;
-            writeln!(
-                out,
-                "{} KiB: CPU s/GB of larder / nginx slice tuned: {core:.2} by the core, {process:.2} by the processes",
-                range >> 10
-            )?;
-            good &= *range != 1 << 20 || core <= 0.9;
-        }
-    }
+    let (lines, reached) = aims(&compared.rows);
+    write!(out, "{lines}")?;
+    good &= reached;
     if !inside {
         writeln!(
             out,

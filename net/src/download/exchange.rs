@@ -209,7 +209,12 @@ impl Inner {
     }
 
     /// Takes an answer that is none about what is stored.
-    fn take(self: &Arc<Self>, question: Question, answer: OriginAnswer, asked_at: UnixSecs) -> Came {
+    fn take(
+        self: &Arc<Self>,
+        question: Question,
+        answer: OriginAnswer,
+        asked_at: UnixSecs,
+    ) -> Came {
         let exchange = Exchange {
             immutable: false,
             authorized: question.authorized,

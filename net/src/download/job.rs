@@ -303,7 +303,11 @@ impl Task {
             };
             let now = self.inner.clock.now();
             let bytes = chunk.len() as u64;
-            self.inner.queue.lock().scheduler.received(now, &self.job, bytes);
+            self.inner
+                .queue
+                .lock()
+                .scheduler
+                .received(now, &self.job, bytes);
             filler.push(&chunk).await?;
             at += bytes;
             if at >= length {

@@ -1,10 +1,10 @@
 //! Puts one question to an origin: what is behind this URL? The rule: the question asks for no byte but those that
 //! the client wants first, and what it brings is stored, so that a cold object costs one request.
 
+use super::Inner;
 use super::job::Task;
 use super::reading::{head_of, pairs, record_of, request, small_answer, validator_of};
 use super::resolve::{OffTheList, Outcome};
-use super::Inner;
 use crate::ask::Resolution;
 use crate::origin::{OriginAnswer, OriginBody, OriginError};
 use ::http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};

@@ -17,12 +17,14 @@ mod with_body;
 use crate::download::Download;
 use crate::http::handoff::{HandedOver, TakeOver};
 use crate::metrics::Figures;
+use crate::origin::BoxError;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_proto::answer::CacheStatus;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -62,6 +64,12 @@ impl HyperService {
         }))
     }
 
+    /// How many connections there are.
+    #[cfg(test)]
+    pub(crate) fn open(&self) -> usize {
+        *self.0.open.borrow()
+    }
+
     /// Takes no further request and waits until those at hand are answered, at most `cut_after`. Says whether they are.
     pub async fn drain(&self, cut_after: Duration) -> bool {
         self.0.draining.send_replace(true);
@@ -84,11 +92,17 @@ impl TakeOver for HyperService {
         let open = Open::new(Arc::clone(&self.0));
         self.0.runtime.spawn(async move {
             // A client that leaves is no news, and what is wrong with an origin was answered.
-            if let Err(error) = talk::talk(&open.0, connection).await {
+            if let Err(error) = serve(&open.0, connection).await {
                 tracing::debug!(%error, "a connection that was handed over ended early");
             }
         });
     }
+}
+
+async fn serve(inner: &Arc<Inner>, connection: HandedOver) -> Result<(), BoxError> {
+    let socket = std::net::TcpStream::from(connection.socket);
+    let socket = TcpStream::from_std(socket)?;
+    talk::talk(inner, Box::new(socket), connection.received).await
 }
 
 /// One connection among those that are counted.

@@ -1,5 +1,6 @@
 //! The HTTP data plane: connections on shard threads, and the service they are handed over to.
 
+mod client_io;
 mod described;
 pub mod handoff;
 pub mod hyper_service;

@@ -15,6 +15,8 @@ const PACK_BYTES: usize = (PACK_SECTORS * SECTOR_BYTES) as usize;
 #[derive(Debug, Default)]
 pub(super) struct Packs {
     open: Vec<Pack>,
+    /// Pieces are being put into another slab: those that do not fit there either are given up.
+    moving: bool,
 }
 
 #[derive(Debug)]
@@ -51,11 +53,16 @@ impl Disk {
     /// Puts a small piece into an open pack. It is written, and named, by [`Disk::write_packs`].
     pub(super) fn store_small(&mut self, job: Job) {
         let len = job.frame.len() as usize;
+        let books = &self.books;
+        let takes_names = |pack: &Pack| {
+            let books = books.get(pack.slab as usize).and_then(Option::as_ref);
+            books.is_some_and(|books| !books.table_is_full)
+        };
         let fitting = self
             .packs
             .open
             .iter_mut()
-            .filter(|pack| PACK_BYTES - pack.filled >= len)
+            .filter(|pack| PACK_BYTES - pack.filled >= len && takes_names(pack))
             .min_by_key(|pack| PACK_BYTES - pack.filled);
         let pack = match fitting {
             Some(pack) => pack,
@@ -98,8 +105,31 @@ impl Disk {
         }
     }
 
-    /// Writes what was added to the packs, and names it.
+    /// Writes what was added to the packs, and names it. Pieces whose names the table of their slab has no room for
+    /// get a place in another slab.
     pub(super) fn write_packs(&mut self) {
+        let unnamed = self.write_open_packs();
+        if self.packs.moving {
+            // Making room for those that move may bring this about; a third slab is not tried.
+            for job in unnamed {
+                self.not_kept(job.id);
+            }
+            return;
+        }
+        if unnamed.is_empty() {
+            return;
+        }
+        self.packs.moving = true;
+        for job in unnamed {
+            self.store_small(job);
+        }
+        self.write_packs();
+        self.packs.moving = false;
+    }
+
+    /// What could not be named is returned.
+    fn write_open_packs(&mut self) -> Vec<Job> {
+        let mut unnamed = Vec::new();
         for mut pack in std::mem::take(&mut self.packs.open) {
             if pack.pending.is_empty() {
                 self.packs.open.push(pack);
@@ -140,9 +170,9 @@ impl Disk {
             let mut full = false;
             for (job, at) in pending {
                 if full || !self.name_in_pack(&pack, &job, at) {
-                    // No header fits: the pack is done, and so is this piece for now.
+                    // No header fits: the pack is done.
                     full = true;
-                    self.not_kept(job.id);
+                    unnamed.push(job);
                 }
             }
             if full {
@@ -151,6 +181,7 @@ impl Disk {
                 self.packs.open.push(pack);
             }
         }
+        unnamed
     }
 
     fn name_in_pack(&mut self, pack: &Pack, job: &Job, at: usize) -> bool {

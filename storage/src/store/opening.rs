@@ -30,6 +30,8 @@ const CATALOGUE_CACHE_BYTES: usize = 32 << 20;
 /// A disk as the facade sees it.
 #[derive(Debug)]
 pub(super) struct DiskHandle {
+    /// Its directory, for people.
+    pub(super) name: String,
     pub(super) view: Arc<DiskView>,
     pub(super) orders: Sender<Order>,
 }
@@ -128,9 +130,11 @@ impl Store {
         let hot = Arc::new(HotOrder::default());
         let is_known = |no: ContentNo| known.contains(&no);
         let count = places.len() as u64;
+        let mut names = Vec::new();
         let mut opened = Vec::new();
         let mut locks = Vec::new();
         for (number, place) in places.into_iter().enumerate() {
+            names.push(place.name.clone());
             let disk_options = DiskOptions {
                 number: u16::try_from(number).unwrap_or(u16::MAX),
                 name: place.name.clone(),
@@ -157,10 +161,10 @@ impl Store {
         }
         let mut disks = Vec::new();
         let mut threads = Vec::new();
-        for disk in opened {
+        for (disk, name) in opened.into_iter().zip(names) {
             let view = Arc::clone(disk.view());
             let (orders, thread) = start(disk, &common, &hot).map_err(OpenError::Thread)?;
-            disks.push(DiskHandle { view, orders });
+            disks.push(DiskHandle { name, view, orders });
             threads.push(thread);
         }
         Ok(Self {

@@ -62,7 +62,7 @@ impl Store {
     }
 
     /// The slab and the location of a piece, where it still is what it was.
-    fn still(&self, piece: &DiskPiece) -> Option<(Arc<Slab>, Location)> {
+    pub(super) fn still(&self, piece: &DiskPiece) -> Option<(Arc<Slab>, Location)> {
         let location = *self.inner.common.index.shard(piece.id).location(piece.id)?;
         if (location.disk(), location.slab()) != (piece.disk, piece.slab) {
             return None;
@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// Takes a piece out of the index and lets its disk forget it. False where another did so first.
-    fn drop_piece(&self, piece: &DiskPiece, location: Location) -> bool {
+    pub(super) fn drop_piece(&self, piece: &DiskPiece, location: Location) -> bool {
         let index = &self.inner.common.index;
         let dropped = index.shard(piece.id).remove_if(piece.id, location);
         if dropped {

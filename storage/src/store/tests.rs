@@ -442,3 +442,57 @@ fn a_catalogue_that_rots_while_it_is_open_is_written_anew() {
     let other = store.load(&key(90)).unwrap();
     assert_eq!(other.no, store.load(&key(0)).unwrap().no);
 }
+
+#[test]
+fn a_look_reads_the_disk_though_the_piece_is_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(dir.path())).unwrap();
+    let content = fetch_object(&store, 1, (2 << 20) + 9000);
+    store.flush();
+    let id = |piece| PieceId {
+        content: content.no,
+        piece,
+    };
+    let mut buf = LookBuf::default();
+    let mut look =
+        |piece, check: &dyn Fn(&[u8]) -> Result<(), String>| store.look(id(piece), &mut buf, check);
+    for piece in 0..3 {
+        let len = content.piece_len(piece);
+        let same = |bytes: &[u8]| match bytes == bytes_of(1, piece, len) {
+            true => Ok(()),
+            false => Err("other bytes".to_owned()),
+        };
+        assert_eq!(look(piece, &same), Looked::Good);
+    }
+    assert!(
+        matches!(store.find(id(0)), Found::Ram(_)),
+        "it is in memory"
+    );
+    // A byte of the last piece, which shares its sectors with others, and one of the first.
+    let slab = dir.path().join("slab-00000000");
+    let mut bytes = std::fs::read(&slab).unwrap();
+    for piece in [0, 2] {
+        let needle = &bytes_of(1, piece, content.piece_len(piece))[..32];
+        let at = bytes.windows(32).position(|some| some == needle).unwrap();
+        bytes[at + 5] ^= 1;
+    }
+    std::fs::write(&slab, bytes).unwrap();
+    for piece in [0, 2] {
+        let Looked::Bad(bad) = look(piece, &|_| Ok(())) else {
+            panic!("piece {piece} is damaged");
+        };
+        assert_eq!((bad.id, bad.slab.as_str()), (id(piece), "slab-00000000"));
+        assert_eq!(look(piece, &|_| Ok(())), Looked::Absent);
+        assert!(
+            matches!(store.find(id(piece)), Found::Absent),
+            "not from memory either"
+        );
+    }
+    assert_eq!(store.figures().corrupt_total, 2);
+    // What is as it was stored may still not be what it should be.
+    assert!(
+        matches!(look(1, &|_| Err("another hash".to_owned())), Looked::Bad(bad) if bad.why == "another hash")
+    );
+    assert_eq!(look(1, &|_| Ok(())), Looked::Absent);
+    assert_eq!(store.figures().corrupt_total, 3);
+}

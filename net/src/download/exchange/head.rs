@@ -18,14 +18,7 @@ use larder_storage::record::{Content, Record};
 use std::sync::Arc;
 
 /// Fields that a record has a place for, or that are found out anew for each answer.
-const OWN: [HeaderName; 6] = [
-    AGE,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    DATE,
-    ETAG,
-    LAST_MODIFIED,
-];
+const OWN: [HeaderName; 6] = [AGE, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED];
 
 /// Fields of what is stored that a confirmation leaves alone, since they are about its bytes (section 3.2).
 const OF_THE_BYTES: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG];
@@ -146,7 +139,8 @@ impl Inner {
         let now = self.clock.unix();
         let old = known.snapshot();
         let fresh = end_to_end(fresh.clone());
-        let replaces = |name: &str| fresh.contains_key(name) && !OF_THE_BYTES.iter().any(|own| *own == name);
+        let replaces =
+            |name: &str| fresh.contains_key(name) && !OF_THE_BYTES.iter().any(|own| *own == name);
         let mut fields: Vec<(String, String)> = Vec::new();
         let own = [
             ("ETag", &old.etag),
@@ -173,7 +167,9 @@ impl Inner {
             asked_at,
             now,
         };
-        let mut pairs = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let mut pairs = fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()));
         let verdict = judge(old.status, &mut pairs, exchange);
         let find = |wanted: &str| {
             let field = fields.iter().find(|(name, _)| name == wanted);
@@ -190,7 +186,11 @@ impl Inner {
                 .and_then(|date| parse_http_date(date.as_bytes())),
             last_modified,
             content_type: find("Content-Type"),
-            extra: fields.iter().filter(|(name, _)| !own(name)).cloned().collect(),
+            extra: fields
+                .iter()
+                .filter(|(name, _)| !own(name))
+                .cloned()
+                .collect(),
             date: verdict.date,
             fresh_until: verdict.fresh_until,
             age_at_receipt_s: verdict.age_at_receipt_s,

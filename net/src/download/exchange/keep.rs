@@ -47,7 +47,10 @@ impl Inner {
         let Some(mut record) = record.filter(|_| ends) else {
             return alone(question, answer);
         };
-        record.pinned = question.known.as_ref().is_some_and(|known| known.is_pinned());
+        record.pinned = question
+            .known
+            .as_ref()
+            .is_some_and(|known| known.is_pinned());
         let primary = question.route.identity.key;
         let place = Place {
             primary,

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     /// Counts all requests, from 0.
     pub(crate) number: usize,
+    /// Counts the connections, from 0.
+    pub(crate) connection: usize,
     pub(crate) target: String,
     /// The head as it came, in lower case.
     pub(crate) head: String,
@@ -22,12 +25,13 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    fn read(number: usize, head: &[u8]) -> Self {
+    fn read(number: usize, connection: usize, head: &[u8]) -> Self {
         let text = String::from_utf8_lossy(head).into_owned();
         let target = text.split(' ').nth(1).unwrap_or_default().to_owned();
         let head = text.to_lowercase();
         let mut asked = Self {
             number,
+            connection,
             target,
             range: None,
             head,
@@ -54,6 +58,8 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     /// Sends so many bytes at a time, with a pause after each.
     Trickle(Vec<u8>, usize, Duration),
+    /// Waits until the test says so; what was sent before has left by then.
+    Until(watch::Receiver<bool>),
     /// Says nothing more, and leaves the connection open.
     Hang,
     /// Closes properly.
@@ -83,8 +89,11 @@ impl Origin {
         let (script, seen): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&asked));
         let accepting = tokio::spawn(async move {
             let mut talks = tokio::task::JoinSet::new();
-            while let Ok((socket, _)) = listener.accept().await {
-                talks.spawn(talk(socket, Arc::clone(&script), Arc::clone(&seen)));
+            let mut connections = 0..;
+            while let (Ok((socket, _)), Some(number)) =
+                (listener.accept().await, connections.next())
+            {
+                talks.spawn(talk(socket, number, Arc::clone(&script), Arc::clone(&seen)));
                 while talks.try_join_next().is_some() {}
             }
         });
@@ -115,7 +124,13 @@ impl Drop for Origin {
     }
 }
 
-async fn talk(mut socket: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<Asked>>>) {
+async fn talk(
+    mut socket: TcpStream,
+    connection: usize,
+    script: Arc<Script>,
+    seen: Arc<Mutex<Vec<Asked>>>,
+) {
+    let _ = socket.set_nodelay(true);
     let mut received = Vec::new();
     loop {
         let end = loop {
@@ -131,7 +146,7 @@ async fn talk(mut socket: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<As
         let head: Vec<u8> = received.drain(..end).collect();
         let asked = {
             let mut seen = seen.lock();
-            let asked = Asked::read(seen.len(), &head);
+            let asked = Asked::read(seen.len(), connection, &head);
             seen.push(asked.clone());
             asked
         };
@@ -151,6 +166,10 @@ async fn talk(mut socket: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<As
                             .tick()
                             .await;
                     }
+                }
+                Step::Until(mut told) => {
+                    // A test that is over lets go as well.
+                    let _ = told.wait_for(|told| *told).await;
                 }
                 Step::Hang => std::future::pending().await,
                 Step::Close => return,

@@ -44,10 +44,20 @@ impl World {
         memory_bytes_max: u64,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        let limit = |options: &mut StoreOptions| options.memory_bytes_max = memory_bytes_max;
+        Self::of(hosts, limit, change)
+    }
+
+    pub(crate) fn of(
+        hosts: &[(&str, &Origin)],
+        limit: impl FnOnce(&mut StoreOptions),
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the store");
         let mut options = StoreOptions::new(folder.path());
-        options.memory_bytes_max = memory_bytes_max;
+        options.memory_bytes_max = 64 << 20;
         options.slab_bytes = 64 << 20;
+        limit(&mut options);
         let store = Store::open(options).expect("the store opens");
         let connect = hosts
             .iter()

@@ -116,6 +116,8 @@ impl Turn<'_> {
                 Came::Stale(content) => (content, Before::Kept),
                 Came::Through(response) => {
                     let cache = match before {
+                        // Nobody was to be served from what is stored.
+                        Before::Nothing if authorized => CacheStatus::Bypass,
                         Before::Nothing => CacheStatus::Miss,
                         _ => CacheStatus::Expired,
                     };

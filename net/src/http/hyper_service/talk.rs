@@ -3,7 +3,7 @@
 
 use super::{Inner, with_body};
 use crate::download::exchange::Hold;
-use crate::http::handoff::HandedOver;
+use crate::http::client_io::ClientIo;
 use crate::http::small::write_refusal;
 use crate::origin::BoxError;
 use crate::settings::Settings;
@@ -21,7 +21,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a client may take to close after the last answer.
@@ -65,25 +64,26 @@ pub(super) struct Turn<'c> {
     pub(super) hold: Option<Hold>,
     /// What was answered.
     pub(super) said: Option<(u16, Option<CacheStatus>)>,
-    socket: &'c mut TcpStream,
+    socket: &'c mut dyn ClientIo,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn talk(inner: &Arc<Inner>, connection: HandedOver) -> Result<(), BoxError> {
-    let socket = std::net::TcpStream::from(connection.socket);
-    let mut socket = TcpStream::from_std(socket)?;
-    let mut inbox = connection.received;
+/// Serves a connection to its end; `inbox` is what was received of it and not answered.
+pub(super) async fn talk(
+    inner: &Arc<Inner>,
+    mut socket: Box<dyn ClientIo>,
+    mut inbox: Vec<u8>,
+) -> Result<(), BoxError> {
     loop {
-        if !receive_head(inner, &mut socket, &mut inbox).await? {
+        if !receive_head(inner, &mut *socket, &mut inbox).await? {
             return Ok(());
         }
         let (after, consumed) = match parse_head(&inbox) {
             Parsed::Head(head) => {
-                let after = take_turn(inner, &mut socket, &head, &inbox).await?;
+                let after = take_turn(inner, &mut *socket, &head, &inbox).await?;
                 (after, head.consumed)
             }
             Parsed::Bad { status, reason } => {
-                refuse_head(inner, &mut socket, status, reason).await?;
+                refuse_head(inner, &mut *socket, status, reason).await?;
                 (After::Last, inbox.len())
             }
             // It was complete.
@@ -91,7 +91,7 @@ pub(super) async fn talk(inner: &Arc<Inner>, connection: HandedOver) -> Result<(
         };
         match after {
             After::Next => drop(inbox.drain(..consumed)),
-            After::Last => return linger(&mut socket).await.map_err(Into::into),
+            After::Last => return linger(&mut *socket).await.map_err(Into::into),
             After::Cut => {
                 inner.figures.cut.increment(1);
                 return Ok(());
@@ -104,7 +104,7 @@ pub(super) async fn talk(inner: &Arc<Inner>, connection: HandedOver) -> Result<(
 /// Receives until a head is complete or can not become one. False: there is none to come.
 async fn receive_head(
     inner: &Inner,
-    socket: &mut TcpStream,
+    socket: &mut dyn ClientIo,
     inbox: &mut Vec<u8>,
 ) -> io::Result<bool> {
     let settings = inner.settings.load_full();
@@ -140,7 +140,7 @@ async fn receive_head(
 
 async fn refuse_head(
     inner: &Inner,
-    socket: &mut TcpStream,
+    socket: &mut dyn ClientIo,
     status: u16,
     reason: &str,
 ) -> io::Result<()> {
@@ -153,7 +153,7 @@ async fn refuse_head(
 }
 
 /// Says that nothing follows, and waits for the client to close: closing first could take the answer from it.
-async fn linger(socket: &mut TcpStream) -> io::Result<()> {
+async fn linger(socket: &mut dyn ClientIo) -> io::Result<()> {
     socket.shutdown().await?;
     let mut rest = [0; 4096];
     let closed = async { while socket.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
@@ -164,7 +164,7 @@ async fn linger(socket: &mut TcpStream) -> io::Result<()> {
 
 async fn take_turn(
     inner: &Inner,
-    socket: &mut TcpStream,
+    socket: &mut dyn ClientIo,
     head: &Head<'_>,
     inbox: &[u8],
 ) -> io::Result<After> {

@@ -4,8 +4,8 @@
 use super::talk::{After, Turn};
 use crate::download::ThroughBody;
 use crate::http::small::title_case;
-use http::{Response, StatusCode};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, DATE, HeaderMap};
+use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use larder_proto::answer::CacheStatus;

@@ -4,6 +4,7 @@
 use super::Inner;
 use super::talk::goes_round;
 use crate::download::ThroughBody;
+use crate::http::client_io::ClientIo;
 use crate::origin::{BoxError, RequestBody};
 use crate::settings::Settings;
 use bytes::Bytes;
@@ -21,7 +22,6 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 const X_CACHE_STATUS: HeaderName = HeaderName::from_static("x-cache-status");
 const BYPASS: HeaderValue = HeaderValue::from_static("BYPASS");
@@ -31,10 +31,10 @@ const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
 /// Serves the request that begins in `inbox`.
 pub(super) async fn serve(
     inner: &Arc<Inner>,
-    socket: TcpStream,
+    socket: Box<dyn ClientIo>,
     inbox: Vec<u8>,
 ) -> Result<(), BoxError> {
-    let (receive, send) = socket.into_split();
+    let (receive, send) = tokio::io::split(socket);
     let io = tokio::io::join(Cursor::new(inbox).chain(receive), send);
     let head_timeout = Duration::from_millis(inner.settings.load().head_timeout_ms);
     let service =

@@ -8,7 +8,6 @@ use larder_storage::flight::FlightError;
 on_each_driver!(
     what_is_being_written_is_a_hit,
     the_first_bytes_leave_while_the_rest_is_fetched,
-    many_clients_fetch_each_piece_once,
     a_failure_is_tried_again_before_it_is_told,
     a_failure_that_stays_is_told_and_the_connection_goes_on,
     another_version_is_resolved_anew,
@@ -46,47 +45,6 @@ fn the_first_bytes_leave_while_the_rest_is_fetched(rig: Rig) {
     rig.origin.release_all();
     assert!(client.bytes(3 * MIB - 1000) == body(1000, 3 * MIB - 1000));
     assert_eq!(rig.origin.fetched(), [(0, 1), (1, 1), (2, 1)]);
-}
-
-fn many_clients_fetch_each_piece_once(rig: Rig) {
-    // 32
-    rig.origin.content("/a", 4 << 20);
-    rig.origin.manner(Manner::Held(1), 0);
-    let mut clients: Vec<_> = (0..1000).map(|_| rig.client()).collect();
-    let (mut starts, all) = (Vec::new(), body(0, 4 * MIB));
-    for (number, client) in clients.iter_mut().enumerate() {
-        // Every hundredth takes all, the others something around the edges of pieces.
-        let (start, range) = match number % 100 {
-            0 => (0, String::new()),
-            odd if odd % 2 == 1 => {
-                let start = number % 4 * MIB + number;
-                (
-                    start,
-                    format!("Range: bytes={start}-{}\r\n", start + number),
-                )
-            }
-            _ => {
-                let start = (1 + number % 3) * MIB - number;
-                (
-                    start,
-                    format!("Range: bytes={start}-{}\r\n", start + 2 * number),
-                )
-            }
-        };
-        starts.push(start);
-        client.write(format!("GET /a HTTP/1.1\r\nHost: files.example\r\n{range}\r\n").as_bytes());
-    }
-    rig.until("all have come", || rig.plane().connections() == 1000);
-    rig.origin.release_all();
-    for ((client, start), number) in clients.iter_mut().zip(&starts).zip(0..) {
-        let got = client.read(false);
-        assert!(!got.body.is_empty(), "client {number}");
-        assert!(
-            got.body[..] == all[*start..start + got.body.len()],
-            "client {number}"
-        );
-    }
-    assert_eq!(rig.origin.fetched(), [(0, 1), (1, 1), (2, 1), (3, 1)]);
 }
 
 fn a_failure_is_tried_again_before_it_is_told(rig: Rig) {

@@ -20,6 +20,14 @@ pub(crate) struct Got {
     pub(crate) body: Vec<u8>,
 }
 
+/// One answer as far as it came.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) got: Got,
+    /// All of it came.
+    pub(crate) whole: bool,
+}
+
 impl Got {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(n, _)| n == name);
@@ -60,16 +68,65 @@ impl Client {
 
     /// Reads one answer, or says how the connection ended before it was whole.
     pub(crate) fn try_read(&mut self, head_only: bool) -> io::Result<Got> {
-        let mut got = self.try_head()?;
-        let length: usize = got
-            .header("Content-Length")
-            .map_or(0, |length| length.parse().expect("a length"));
-        let length = if head_only { 0 } else { length };
-        while self.rest.len() < length {
-            self.more()?;
+        let came = self.outcome(head_only)?;
+        if came.whole {
+            Ok(came.got)
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
         }
-        got.body = self.rest.drain(..length).collect();
-        Ok(got)
+    }
+
+    /// Reads one answer as far as it comes, by its length, its chunks, or the end of the connection where it says
+    /// neither. An error: the connection ended before there was a head.
+    pub(crate) fn outcome(&mut self, head_only: bool) -> io::Result<Outcome> {
+        let mut got = self.try_head()?;
+        let length = got.header("Content-Length").map(|length| {
+            let length: usize = length.parse().expect("a length");
+            length
+        });
+        let chunked = got.header("Transfer-Encoding").map(|coding| {
+            assert_eq!(coding, "chunked");
+            assert_eq!(length, None, "a length and chunks");
+        });
+        let whole = if head_only || matches!(got.status, 204 | 304) {
+            true
+        } else if chunked.is_some() {
+            self.chunks(&mut got.body)
+        } else {
+            let wanted = length.unwrap_or(usize::MAX);
+            while self.rest.len() < wanted && self.more().is_ok() {}
+            let count = wanted.min(self.rest.len());
+            got.body = self.rest.drain(..count).collect();
+            length.map_or(got.header("Connection") == Some("close"), |n| n == count)
+        };
+        Ok(Outcome { got, whole })
+    }
+
+    /// Reads chunks to the last; false where the connection ends before it.
+    fn chunks(&mut self, body: &mut Vec<u8>) -> bool {
+        loop {
+            let end = loop {
+                match self.rest.windows(2).position(|two| two == b"\r\n") {
+                    Some(end) => break end,
+                    None if self.more().is_err() => return false,
+                    None => {}
+                }
+            };
+            let size: Vec<u8> = self.rest.drain(..end + 2).collect();
+            let size = std::str::from_utf8(&size[..end]).expect("a size is text");
+            let size = usize::from_str_radix(size, 16).expect("a size");
+            while self.rest.len() < size + 2 && self.more().is_ok() {}
+            let count = size.min(self.rest.len());
+            body.extend(self.rest.drain(..count));
+            if count < size || self.rest.len() < 2 {
+                return false;
+            }
+            assert_eq!(&self.rest[..2], b"\r\n", "the end of a chunk");
+            self.rest.drain(..2);
+            if size == 0 {
+                return true;
+            }
+        }
     }
 
     /// Reads the head of an answer.
@@ -107,9 +164,20 @@ impl Client {
         self.rest.drain(..count).collect()
     }
 
+    /// Reads up to so many bytes of a body, fewer where the connection ends before.
+    pub(crate) fn up_to(&mut self, count: usize) -> Vec<u8> {
+        while self.rest.len() < count && self.more().is_ok() {}
+        let count = count.min(self.rest.len());
+        self.rest.drain(..count).collect()
+    }
+
     fn more(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; 256 << 10];
-        let got = self.stream.read(&mut buffer)?;
+        let got = self.stream.read(&mut buffer);
+        // A connection that is left in silence is as wrong as a wrong byte.
+        let silent = |e: &io::Error| e.kind() == io::ErrorKind::WouldBlock;
+        assert!(!got.as_ref().is_err_and(silent), "nothing more comes");
+        let got = got?;
         if got == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -313,3 +313,21 @@ fn scattered_room_is_made_into_runs() {
     bench.check_all();
     bench.audit();
 }
+
+#[test]
+fn small_pieces_move_on_when_the_table_of_their_slab_is_full() {
+    let dir = MemDir::new(1 << 30);
+    let mut bench = Bench::open(dir, CAP, SLAB).unwrap();
+    // So small that names run out long before sectors do, in batches that do not divide a table evenly.
+    let mut piece = 0;
+    while bench.disk.books.iter().flatten().count() < 3 {
+        let batch: Vec<_> = (piece..piece + 37).map(|at| (id(1, at), 512)).collect();
+        bench.put_all(&batch);
+        piece += 37;
+    }
+    assert_eq!(read(&bench.common.counters.not_kept), 0);
+    assert_eq!(read(&bench.common.counters.evictions), 0);
+    assert_eq!(bench.check_all(), piece as usize);
+    bench.disk.commit();
+    bench.audit();
+}
