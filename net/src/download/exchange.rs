@@ -39,14 +39,12 @@ use larder_storage::record::Content;
 use std::sync::Arc;
 use turns::Asking;
 
-/// How a request's own conditions are taken out where the answer is to be the object itself.
-const CONDITIONS: [HeaderName; 6] = [
+/// A request's own conditions, which are left out where the answer is to be the object itself.
+const CONDITIONS: [HeaderName; 4] = [
     IF_MATCH,
     IF_MODIFIED_SINCE,
     IF_NONE_MATCH,
-    IF_RANGE,
     IF_UNMODIFIED_SINCE,
-    RANGE,
 ];
 
 /// What a client asks: a GET or HEAD without a range.
@@ -155,6 +153,9 @@ impl Inner {
     fn request(&self, question: &Question, confirms: bool) -> OriginRequest {
         let Question { route, parts, .. } = question;
         let mut headers = self.forwarded(route, &parts.headers);
+        // Ranges are for GET alone (RFC 9110, section 14.2), and go another way.
+        headers.remove(RANGE);
+        headers.remove(IF_RANGE);
         if let Some(known) = &question.known
             && parts.method == Method::GET
         {
