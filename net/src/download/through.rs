@@ -1,14 +1,17 @@
 //! What is not stored passes through here, from its origin to the one client that asked. The rule: only listed
 //! request headers go upstream, and no header that concerns one connection goes either way.
 
+use super::reading::pairs;
 use super::{Download, Inner};
-use crate::origin::{BoxError, Lane, OriginError, OriginRequest, RequestBody};
+use crate::origin::{BoxError, Lane, OriginAnswer, OriginError, OriginRequest, RequestBody};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Response, StatusCode, request};
+use ::http::{Method, Response, StatusCode, request};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use larder_proto::http::route::OwnedRoute;
+use larder_proto::invalidation::invalidated;
+use larder_storage::store::Filter;
 
 /// The body of an answer that passes through.
 pub type ThroughBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -60,16 +63,17 @@ impl Download {
         body: Option<RequestBody>,
         route: &OwnedRoute,
     ) -> Response<ThroughBody> {
-        let request = OriginRequest {
+        let asked = OriginRequest {
             origin: route.origin.clone(),
             target: route.target.clone(),
-            method: request.method,
+            method: request.method.clone(),
             headers: self.0.forwarded(route, &request.headers),
             body,
             lane: Lane::Through,
         };
-        match self.0.origin.send(request).await {
+        match self.0.origin.send(asked).await {
             Ok(answer) => {
+                self.0.invalidate(&request.method, route, &answer).await;
                 let body = answer
                     .body
                     .map_err(|e| Box::new(e) as BoxError)
@@ -142,6 +146,42 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|v| v.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect()
+}
+
+impl Inner {
+    /// Forgets what an answer to a change makes stale, before anybody hears of the change (RFC 9111, section 4.4).
+    async fn invalidate(&self, method: &Method, route: &OwnedRoute, answer: &OriginAnswer) {
+        let status = answer.status.as_u16();
+        let (origin, target) = (&route.origin, &route.target);
+        let targets = invalidated(
+            method.as_str(),
+            origin,
+            target,
+            status,
+            pairs(&answer.headers),
+        );
+        let rules = &self.settings.load().rules;
+        let filters: Vec<Filter> = targets
+            .iter()
+            .map(|target| route.beside(target, rules))
+            .filter(|identity| !identity.immutable)
+            .filter_map(|identity| self.store.load(&identity.key))
+            // By its URL, so that all that the URL's answers vary by goes.
+            .map(|content| Filter::Url(content.record().url.clone()))
+            .collect();
+        if filters.is_empty() {
+            return;
+        }
+        let store = self.store.clone();
+        let purge = move || {
+            for filter in &filters {
+                store.purge(filter);
+            }
+        };
+        if let Err(error) = self.runtime.spawn_blocking(purge).await {
+            tracing::warn!(url = %route.url, %error, "what a request changed is still stored");
+        }
+    }
 }
 
 fn refusal(error: &OriginError) -> Response<ThroughBody> {

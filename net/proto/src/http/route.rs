@@ -103,6 +103,18 @@ pub struct OwnedRoute {
     pub apart: Identity,
 }
 
+impl OwnedRoute {
+    /// The identity of another target (`path?query`) at the same origin.
+    #[must_use]
+    pub fn beside(&self, target: &str, rules: &OriginRules) -> Identity {
+        let Authority { https, host, port } = &self.origin;
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let port = (*port != default_port(*https)).then_some(*port);
+        let listed = rules.lists_immutable(host, path);
+        key::identify(*https, host, port, path, &[query], listed)
+    }
+}
+
 /// Why a request goes nowhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {

@@ -1,6 +1,8 @@
 //! Shards, service, store and a scripted origin together, on loopback. The rule: what a shard hands over is answered as
 //! a careful reader of the RFCs expects, and the connection goes on.
 
+mod changes;
+
 use crate::download::tests::script::{Object, Step, bare};
 use crate::http::tests::branch::Branch;
 use crate::http::tests::raw::Got;
