@@ -37,7 +37,14 @@ use larder_proto::time::Time;
 use larder_proto::variant::variant_key;
 use larder_storage::record::Content;
 use std::sync::Arc;
+use std::time::Duration;
 use turns::Asking;
+
+/// The pause before a second attempt.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// It must leave the client time to hear of it.
+const LEFT_MIN: Duration = Duration::from_secs(2);
 
 /// A request's own conditions, which are left out where the answer is to be the object itself.
 const CONDITIONS: [HeaderName; 4] = [
@@ -118,7 +125,7 @@ impl Inner {
                 .known
                 .as_ref()
                 .is_some_and(|known| has_validator(known));
-        let answer = match self.origin.send(self.request(&question, confirms)).await {
+        let answer = match self.send(&question, confirms).await {
             Ok(answer) => answer,
             Err(error) => return self.unanswered(&question, &error),
         };
@@ -140,13 +147,28 @@ impl Inner {
                 }
                 // Section 4.3.4: it confirms another version than the one that is here.
                 drop(answer);
-                return match self.origin.send(self.request(&question, false)).await {
+                return match self.send(&question, false).await {
                     Ok(answer) => self.take(question, answer, asked_at),
                     Err(error) => self.unanswered(&question, &error),
                 };
             }
         }
         self.take(question, answer, asked_at)
+    }
+
+    /// Asks, and once more where no answer came and there is nothing else to give: what is a GET may be asked twice (RFC
+    /// 9110, section 9.2.2), and one error sends a client's whole download elsewhere (facts: clients 1.13).
+    async fn send(&self, question: &Question, confirms: bool) -> Result<OriginAnswer, OriginError> {
+        let error = match self.origin.send(self.request(question, confirms)).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let left = question.deadline.since(self.clock.now());
+        if question.known.is_some() || !error.may_pass() || left < AGAIN_AFTER + LEFT_MIN {
+            return Err(error);
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+        self.origin.send(self.request(question, confirms)).await
     }
 
     /// The request as the origin gets it.
