@@ -17,7 +17,7 @@ pub(crate) use hold::Hold;
 pub(super) use turns::Turns;
 pub(crate) use turns::{Told, Turn};
 
-use super::reading::pairs;
+use super::reading::{head_of, pairs};
 use super::through::{ThroughBody, end_to_end};
 use super::{Download, Inner};
 use crate::origin::{Lane, OriginAnswer, OriginError, OriginRequest};
@@ -34,6 +34,7 @@ use larder_proto::freshness::Exchange;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::reuse::{AfterTrouble, Trouble, after_trouble, is_trouble};
 use larder_proto::time::Time;
+use larder_proto::upstream::contradiction;
 use larder_proto::variant::variant_key;
 use larder_storage::record::Content;
 use std::sync::Arc;
@@ -238,6 +239,15 @@ impl Inner {
         answer: OriginAnswer,
         asked_at: UnixSecs,
     ) -> Came {
+        let conditions = question.known.is_none()
+            && CONDITIONS
+                .iter()
+                .any(|name| question.parts.headers.contains_key(name));
+        if let Some(why) = contradiction(&head_of(&answer), None, conditions) {
+            self.figures().origin_lies.increment(1);
+            tracing::warn!(url = %question.route.url, why, "an answer of the origin can not be passed on");
+            return self.without_answer(&question, 502, why.to_owned());
+        }
         let exchange = Exchange {
             immutable: false,
             authorized: question.authorized,
