@@ -53,7 +53,7 @@ pub(super) async fn serve(
 impl Inner {
     async fn answer(&self, request: Request<Incoming>) -> Response<ThroughBody> {
         let settings = self.settings.load_full();
-        let mut response = match Self::judge(&request, &settings) {
+        let mut response = match self.judge(&request, &settings) {
             Ok(route) => {
                 let (parts, body) = request.into_parts();
                 let body: Option<RequestBody> = (!body.is_end_stream())
@@ -83,6 +83,7 @@ impl Inner {
 
     /// Where a request leads, or why it leads nowhere.
     fn judge<B>(
+        &self,
         request: &Request<B>,
         settings: &Settings,
     ) -> Result<OwnedRoute, (StatusCode, String)> {
@@ -96,7 +97,7 @@ impl Inner {
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
             (status, refusal.to_string())
         };
-        route(&target, host, false, &settings.rules)
+        route(&target, host, self.https, &settings.rules)
             .map(|route| route.to_owned())
             .map_err(judged)
     }
