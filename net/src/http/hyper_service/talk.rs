@@ -211,8 +211,8 @@ impl Turn<'_> {
         let route = match route(self.head.target, self.head.host, false, &settings.rules) {
             Ok(route) => route.to_owned(),
             Err(refusal) => {
-                if matches!(refusal, Refusal::Forbidden { .. }) {
-                    self.service.figures.refused_hosts.increment(1);
+                if let Refusal::Forbidden { host } = &refusal {
+                    self.service.figures.refused(host);
                 }
                 let reason = refusal.to_string();
                 return self.refuse(refusal.status(), &reason).await;
