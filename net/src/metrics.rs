@@ -43,6 +43,8 @@ pub struct Figures {
     pub requests_on_shard: Counter,
     /// Requests that the hyper service answered.
     pub requests_handed_over: Counter,
+    /// Requests that came by TLS.
+    pub requests_by_tls: Counter,
     /// Body bytes sent from the memory tier.
     pub bytes_memory: Counter,
     /// Body bytes sent from frames read off a disk.
@@ -119,6 +121,7 @@ impl Figures {
             requests,
             requests_on_shard: counter!("larder_http_served_total", "by" => "shard"),
             requests_handed_over: counter!("larder_http_served_total", "by" => "handover"),
+            requests_by_tls: counter!("larder_http_served_total", "by" => "tls"),
             bytes_memory: bytes("memory"),
             bytes_disk: bytes("disk"),
             bytes_origin: bytes("origin"),

@@ -216,6 +216,7 @@ pub(super) async fn status(Of(state): Of<Arc<State>>) -> Response {
             "site": config.site,
             "started_unix": state.started_unix,
             "http": state.http,
+            "https": state.https,
             "ready": readiness.ready,
             "reasons": readiness.reasons,
             "connections": state.connections(),

@@ -6,8 +6,10 @@ mod proxy;
 use super::client::{Whom, reachable};
 use super::say;
 use super::table::Table;
+use crate::certificates::looked_at;
 use crate::config::{self, Checked};
 use hyper::Method;
+use larder_net::clock::Clock;
 use larder_storage::{ram_tier::RamTier, ring};
 use serde::Serialize;
 use std::fs;
@@ -237,7 +239,7 @@ fn of_config(checked: &Checked) -> Vec<Finding> {
             },
         });
     }
-    for address in &checked.http {
+    for address in checked.http.iter().chain(&checked.https) {
         let about = format!("port {}", address.port());
         let asked = reachable(*address);
         findings.push(
@@ -250,6 +252,14 @@ fn of_config(checked: &Checked) -> Vec<Finding> {
                 ),
             },
         );
+    }
+    for (grave, name, found) in looked_at(checked, Clock::start().unix()) {
+        let grade = match grave {
+            None => Good,
+            Some(false) => Fair,
+            Some(true) => Bad,
+        };
+        findings.push(finding(grade, format!("certificate {name}"), found));
     }
     findings
 }

@@ -95,7 +95,7 @@ impl Inner {
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
             (status, refusal.to_string())
         };
-        route(&target, host, false, &settings.rules)
+        route(&target, host, self.https, &settings.rules)
             .map(|route| route.to_owned())
             .map_err(judged)
     }
