@@ -21,13 +21,16 @@ fn fits(verdict: Verdict, status: u16) -> bool {
     }
 }
 
+/// A request that names its origin in one of the forms.
+type Spelled<'a> = &'a dyn Fn(&str) -> String;
+
 #[test]
 fn only_the_allowed_origin_is_ever_connected() {
     let stand = Stand::start();
     let table = table(&stand.traps);
     let urls: BTreeSet<&str> = table.iter().map(|(url, _)| url.as_str()).collect();
     assert!(urls.len() >= 200, "{} URLs", urls.len());
-    let forms: [(&str, &dyn Fn(&str) -> String); 5] = [
+    let forms: [(&str, Spelled<'_>); 5] = [
         ("Host", &|a| format!("GET /p HTTP/1.1\r\nHost: {a}\r\n\r\n")),
         ("absolute", &|a| {
             format!("GET http://{a}/p HTTP/1.1\r\nHost: {ALLOWED}\r\n\r\n")
