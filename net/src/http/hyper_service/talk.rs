@@ -227,8 +227,8 @@ impl Turn<'_> {
         ) {
             Ok(route) => route.to_owned(),
             Err(refusal) => {
-                if matches!(refusal, Refusal::Forbidden { .. }) {
-                    self.service.figures.refused_hosts.increment(1);
+                if let Refusal::Forbidden { host } = &refusal {
+                    self.service.figures.refused(host);
                 }
                 let reason = refusal.to_string();
                 return self.refuse(refusal.status(), &reason).await;
