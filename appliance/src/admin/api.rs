@@ -152,6 +152,13 @@ pub(super) async fn verify(Of(state): Of<Arc<State>>, asked: Asked) -> Response 
     .await
 }
 
+/// Which hosts were refused and which were asked, each with how often and when last; both lists are bounded.
+pub(super) async fn hosts(Of(state): Of<Arc<State>>) -> Response {
+    let figures = state.origin.figures();
+    let (refused, asked) = (figures.hosts_refused.list(), figures.hosts_asked.list());
+    Json(json!({ "refused": value(refused), "asked": value(asked) })).into_response()
+}
+
 pub(super) async fn reload(Of(state): Of<Arc<State>>) -> Response {
     blocking(state, |state| {
         crate::reload::reload(state)

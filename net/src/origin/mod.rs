@@ -16,7 +16,7 @@ pub use error::OriginError;
 pub use network::{Doing, Network, SystemNetwork};
 pub use pool::{BoxError, Lane, RequestBody};
 
-use crate::metrics::Figures;
+use crate::metrics::{Astray, Figures};
 use crate::settings::{Proxy, Settings};
 use ::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION,
@@ -169,7 +169,9 @@ impl OriginClient {
         let follows = body.is_none() && (method == Method::GET || method == Method::HEAD);
         let mut hops = 0;
         loop {
-            let place = self.place(&settings, &origin)?;
+            let place = self.place(&settings, &origin);
+            let place = place.inspect_err(|error| self.refused(&origin, error))?;
+            self.0.figures.asked(&origin.to_string());
             let sent = self
                 .once(
                     &settings,
@@ -187,6 +189,7 @@ impl OriginClient {
             let answer = match sent {
                 Ok(answer) => answer,
                 Err(error) => {
+                    self.refused(&origin, &error);
                     self.0.figures.origin_failures.increment(1);
                     return Err(error);
                 }
@@ -199,9 +202,13 @@ impl OriginClient {
             else {
                 return Ok(answer);
             };
-            let wrong = |cause| OriginError::Redirect {
-                origin: origin.to_string(),
-                cause,
+            let wrong = |cause| {
+                let error = OriginError::Redirect {
+                    origin: origin.to_string(),
+                    cause,
+                };
+                self.refused(&origin, &error);
+                error
             };
             hops += 1;
             if hops > REDIRECTS_MAX {
@@ -220,6 +227,17 @@ impl OriginClient {
             }
             (origin, target) = (next, next_target);
         }
+    }
+
+    /// Counts a way that is not gone.
+    fn refused(&self, origin: &Authority, error: &OriginError) {
+        let astray = match error {
+            OriginError::Forbidden { .. } => Astray::List,
+            OriginError::ForbiddenAddress { .. } => Astray::Address,
+            OriginError::Redirect { .. } => Astray::Location,
+            _ => return,
+        };
+        self.0.figures.refused_origin(&origin.to_string(), astray);
     }
 
     /// Where connections to `origin` go, if they may go anywhere.
