@@ -1,8 +1,18 @@
 //! What an administrator can tune of the data plane and the origins, checked and ready. The rule: this type is only
 //! built from checked configuration, is published whole, and is never changed in place.
 
+use larder_proto::http::proxy::ProxyRules;
 use larder_proto::http::route::OriginRules;
 use std::path::PathBuf;
+
+/// The proxy between larder and the origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where it is, and what goes past it.
+    pub rules: ProxyRules,
+    /// A file with `user:password` in its first line.
+    pub credentials_file: Option<PathBuf>,
+}
 
 /// The settings in force; readers take them from an `ArcSwap` once per request.
 #[derive(Debug, Clone)]
@@ -15,6 +25,8 @@ pub struct Settings {
     pub idle_timeout_ms: u64,
     /// How long a client may take from the first byte of a request head to its last.
     pub head_timeout_ms: u64,
+    /// How long a client may take to the end of its TLS handshake.
+    pub handshake_timeout_ms: u64,
     /// How long a client may take no byte of an answer that has begun.
     pub send_stall_timeout_ms: u64,
     /// After how long a request without a first byte is answered 503; clients leave at 20 s (facts: clients 1.6).
@@ -35,6 +47,8 @@ pub struct Settings {
     pub origin_stall_timeout_ms: u64,
     /// A PEM file with certificate authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// The proxy by which origins are asked, where there is one.
+    pub proxy: Option<Proxy>,
 }
 
 impl Settings {
@@ -46,6 +60,7 @@ impl Settings {
             cache_status: true,
             idle_timeout_ms: 75_000,
             head_timeout_ms: 10_000,
+            handshake_timeout_ms: 10_000,
             send_stall_timeout_ms: 60_000,
             first_byte_timeout_ms: 12_000,
             ahead_bytes_max: 16 << 20,
@@ -56,6 +71,7 @@ impl Settings {
             origin_head_timeout_ms: 20_000,
             origin_stall_timeout_ms: 20_000,
             ca_file: None,
+            proxy: None,
         }
     }
 }

@@ -5,9 +5,11 @@ mod check;
 mod checked;
 mod policy;
 mod problem;
+mod proxy;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use check::{MEMORY_BYTES_MIN, Machine, check};
 pub use checked::{Checked, Log, LogFormat};
@@ -15,7 +17,9 @@ pub use policy::{Policy, Value};
 pub use problem::{Problem, Problems};
 
 use crate::machine;
+use larder_net::http::tls::Pair;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Reads and checks the file at `path`; None gives the defaults.
@@ -34,6 +38,15 @@ pub fn load(path: Option<&Path>) -> Result<Checked, Problems> {
         memory_bytes: machine::memory_bytes(),
         store: default_store(),
         readable: |path| fs::File::open(path).map(drop),
+        pair: |files| Pair::load(files).map(drop),
+        others_may_read: |path| {
+            fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
+        },
+        credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        no_proxy: ["NO_PROXY", "no_proxy"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok())
+            .unwrap_or_default(),
     };
     check(&text, &machine).map_err(|problems| Problems::new(&name, &text, problems))
 }

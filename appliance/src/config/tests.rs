@@ -1,6 +1,7 @@
 //! Every kind of mistake in a file, with the exact place and the advice that it gets.
 
 use super::*;
+use larder_net::http::tls::{PairError, PairFiles};
 use std::path::PathBuf;
 
 fn machine() -> Machine {
@@ -11,6 +12,23 @@ fn machine() -> Machine {
             true => Ok(()),
             false => Err(std::io::ErrorKind::NotFound.into()),
         },
+        pair: |files| match (
+            files.cert.starts_with("/there"),
+            files.key.starts_with("/there"),
+        ) {
+            (true, true) => Ok(()),
+            (cert, _) => Err(PairError::Unreadable {
+                path: if cert {
+                    files.key.clone()
+                } else {
+                    files.cert.clone()
+                },
+                why: "not there".to_owned(),
+            }),
+        },
+        others_may_read: |path| path.ends_with("open"),
+        credentials_directory: None,
+        no_proxy: String::new(),
     }
 }
 
@@ -169,6 +187,26 @@ fn each_mistake_has_its_place_and_its_advice() {
             "f:2:11: origins.ca_file: \"/gone.pem\" cannot be read: entity not found; name a PEM file that larder may read",
         ),
         (
+            "[origins]\nproxy = \"proxy:3128\"\n",
+            "f:2:9: origins.proxy: \"proxy:3128\" is no proxy; write scheme, host and port, as in \"http://proxy.example.org:3128\"",
+        ),
+        (
+            "[origins]\nproxy = \"http://u:secret@proxy:3128\"\n",
+            "f:2:9: origins.proxy: \"http://...@proxy:3128\" holds a user name; write user:password into a file and name it by proxy_credentials_file",
+        ),
+        (
+            "[origins]\nproxy = \"http://proxy:3128\"\nno_proxy = [\"a.corp\", \"10.0.0.0/33\"]\n",
+            "f:3:23: origins.no_proxy: \"10.0.0.0/33\" is no host, suffix or network; write as in \"wsus.corp\", \".corp\" or \"10.0.0.0/8\"",
+        ),
+        (
+            "[origins]\nproxy = \"http://proxy:3128\"\nproxy_credentials_file = \"/gone\"\n",
+            "f:3:26: origins.proxy_credentials_file: \"/gone\" cannot be read: entity not found; name a file that larder may read",
+        ),
+        (
+            "[origins]\nproxy = \"http://proxy:3128\"\nproxy_credentials_file = \"etc/login\"\n",
+            "f:3:26: origins.proxy_credentials_file: \"etc/login\" is no whole path; write it from the root, or the bare name of a systemd credential (LoadCredential=)",
+        ),
+        (
             "[policy]\nDODownloadMode = 7\n",
             "f:2:18: policy.DODownloadMode: 7 is none of its values; write 0 (HTTP only), 1 (LAN), 2 (group), 3 (Internet), 99 (simple) or 100 (bypass)",
         ),
@@ -267,8 +305,8 @@ fn what_the_store_can_obey_is_taken_from_the_policy() {
 #[test]
 fn what_has_no_effect_yet_is_told() {
     let checked = accepted(
-        "[server]\nhttps = [\"0.0.0.0:443\"]\npeer = \"0.0.0.0:7680\"\nmemory_bytes_max = \"1TiB\"\n\
-         [tls]\ncert = \"/c\"\nkey = \"/k\"\n[coordinator]\nmode = \"embedded\"\n\
+        "[server]\npeer = \"0.0.0.0:7680\"\nmemory_bytes_max = \"1TiB\"\n\
+         [coordinator]\nmode = \"embedded\"\n\
          [policy]\nDODownloadMode = 1\nDOMaxUploadBandwidth = 100\nDOAllowVPNPeerCaching = true\n\
          DOSetHoursToLimitForegroundDownloadBandwidth = { from = 8, to = 17, inside = 20, outside = 0 }\n",
     );
@@ -280,11 +318,8 @@ fn what_has_no_effect_yet_is_told() {
     assert_eq!(
         told,
         [
-            "server.https",
             "server.peer",
             "server.memory_bytes_max",
-            "tls.cert",
-            "tls.key",
             "policy.DODownloadMode",
             "policy.DOMaxUploadBandwidth",
             "policy.DOAllowVPNPeerCaching",
@@ -292,6 +327,62 @@ fn what_has_no_effect_yet_is_told() {
             "coordinator.mode",
         ]
     );
+}
+
+#[test]
+fn certificates_are_alone_or_in_lists_of_pairs() {
+    let pair = |cert: &str, key: &str| PairFiles {
+        cert: PathBuf::from(cert),
+        key: PathBuf::from(key),
+    };
+    let alone = accepted(
+        "[server]\nhttps = [\"0.0.0.0:443\"]\n[tls]\ncert = \"/there/c\"\nkey = \"/there/k\"\n",
+    );
+    assert_eq!(alone.https, ["0.0.0.0:443".parse().expect("an address")]);
+    assert_eq!(alone.tls, [pair("/there/c", "/there/k")]);
+    assert!(alone.warnings.is_empty(), "{:?}", alone.warnings);
+    let lists = "[tls]\ncert = [\"/there/a\", \"/there/c\"]\nkey = [\"/there/b\", \"/there/d\"]\n";
+    assert_eq!(
+        accepted(lists).tls,
+        [pair("/there/a", "/there/b"), pair("/there/c", "/there/d")]
+    );
+    let https = "[server]\nhttps = [\"0.0.0.0:443\"]\n";
+    for (text, told) in [
+        (
+            String::new(),
+            "f:2:9: server.https: needs a certificate; write [tls] with cert and key, the paths of two PEM files",
+        ),
+        (
+            "[tls]\ncert = \"/there/c\"\n".to_owned(),
+            "f:4:8: tls.cert: has no key; write [tls] key, the path of its private key",
+        ),
+        (
+            "[tls]\nkey = \"/there/k\"\n".to_owned(),
+            "f:4:7: tls.key: has no certificate; write [tls] cert, the path of the certificate",
+        ),
+        (
+            "[tls]\ncert = [\"/there/a\", \"/there/b\"]\nkey = \"/there/k\"\n".to_owned(),
+            "f:5:7: tls.key: names 1 keys for 2 certificates; write one key for each certificate, in the same order",
+        ),
+        (
+            "[tls]\ncert = \"c.pem\"\nkey = \"/there/k\"\n".to_owned(),
+            "f:4:8: tls.cert: \"c.pem\" is no whole path; write it from the root, as in \"/etc/larder/cert.pem\"",
+        ),
+        (
+            "[tls]\ncert = \"/there/c\"\nkey = \"/k\"\n".to_owned(),
+            "f:5:7: tls.key: /k: not there; name a PEM file that larder may read",
+        ),
+        (
+            "[tls]\ncert = 5\nkey = \"/there/k\"\n".to_owned(),
+            "f:4:8: tls.cert: is of type integer; write the path of a PEM file, as in \"/etc/larder/cert.pem\", or a list of them",
+        ),
+    ] {
+        let said = errors(&format!("{https}{text}"));
+        assert!(
+            said.lines().any(|line| line == told),
+            "{told}\nbut:\n{said}"
+        );
+    }
 }
 
 #[test]
@@ -323,5 +414,64 @@ fn the_example_that_is_shipped_is_in_order() {
         checked.warnings.is_empty(),
         "it promises nothing that is not there: {:?}",
         checked.warnings
+    );
+}
+
+#[test]
+fn a_proxy_and_what_goes_past_it() {
+    let text = "[origins]\nproxy = \"http://proxy.corp:3128\"\nproxy_credentials_file = \"/there/login\"\n";
+    let checked = accepted(text);
+    let proxy = checked.settings.proxy.expect("a proxy");
+    assert_eq!(proxy.rules.authority(), "proxy.corp:3128");
+    assert_eq!(proxy.credentials_file, Some(PathBuf::from("/there/login")));
+    assert!(proxy.rules.serves("wsus.corp", 80));
+    assert_eq!(checked.warnings, [""; 0]);
+
+    // The environment's exceptions count where the file has none.
+    let of_environment = Machine {
+        no_proxy: "wsus.corp, 10.0.0.0/8,b/a/d".to_owned(),
+        ..machine()
+    };
+    let checked = check(text, &of_environment).expect("in order");
+    let proxy = checked.settings.proxy.expect("a proxy");
+    assert!(!proxy.rules.serves("wsus.corp", 80) && !proxy.rules.serves("10.1.2.3", 80));
+    assert!(
+        checked.warnings[0].contains("NO_PROXY"),
+        "{:?}",
+        checked.warnings
+    );
+    let own = check(&format!("{text}no_proxy = []\n"), &of_environment).expect("in order");
+    let proxy = own.settings.proxy.expect("a proxy");
+    assert!(proxy.rules.serves("wsus.corp", 80));
+
+    let credential = text.replace("/there/login", "login");
+    let checked = accepted(&credential);
+    assert!(
+        checked.warnings[0].contains("LoadCredential=login:FILE"),
+        "{:?}",
+        checked.warnings
+    );
+    let in_unit = Machine {
+        credentials_directory: Some(PathBuf::from("/there/credentials")),
+        ..machine()
+    };
+    let checked = check(&credential, &in_unit).expect("in order");
+    let proxy = checked.settings.proxy.expect("a proxy");
+    assert_eq!(
+        proxy.credentials_file,
+        Some(PathBuf::from("/there/credentials/login"))
+    );
+
+    let open = accepted(&text.replace("/there/login", "/there/open"));
+    assert!(
+        open.warnings[0].contains("chmod 640"),
+        "{:?}",
+        open.warnings
+    );
+    let idle = accepted("[origins]\nno_proxy = [\"a\"]\n");
+    assert!(
+        idle.warnings[0].contains("origins.proxy is not set"),
+        "{:?}",
+        idle.warnings
     );
 }

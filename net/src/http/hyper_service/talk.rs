@@ -2,7 +2,8 @@
 //! nothing else, requests are answered in the order they came, and what waits behind one is not lost.
 
 use super::{Inner, with_body};
-use crate::http::client_io::ClientIo;
+use crate::download::exchange::Hold;
+use crate::http::client_io::{ClientIo, flush};
 use crate::http::small::write_refusal;
 use crate::origin::BoxError;
 use crate::settings::Settings;
@@ -16,7 +17,7 @@ use larder_proto::directives::Directives;
 use larder_proto::http::head::{BodyKind, FIELDS_MAX, HEAD_BYTES_MAX, Head, Parsed, parse_head};
 use larder_proto::http::route::{Refusal, route};
 use larder_proto::time::Time;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,6 +60,8 @@ pub(super) struct Turn<'c> {
     pub(super) asked: Time,
     /// Something was sent.
     pub(super) begun: bool,
+    /// A large body that comes in for it, as far as it takes it.
+    pub(super) hold: Option<Hold>,
     /// What was answered.
     pub(super) said: Option<(u16, Option<CacheStatus>)>,
     socket: &'c mut dyn ClientIo,
@@ -72,7 +75,7 @@ pub(super) async fn talk(
 ) -> Result<(), BoxError> {
     loop {
         if !receive_head(inner, &mut *socket, &mut inbox).await? {
-            return Ok(());
+            return goodbye(&mut *socket).await.map_err(Into::into);
         }
         let (after, consumed) = match parse_head(&inbox) {
             Parsed::Head(head) => {
@@ -146,7 +149,13 @@ async fn refuse_head(
     write_refusal(&mut out, status, reason, false, false, &date);
     inner.count(Some((status, None)));
     let stall = Duration::from_millis(inner.settings.load().send_stall_timeout_ms);
-    timeout(stall, socket.write_all(&out)).await?
+    timeout(stall, socket.write_all(&out)).await??;
+    flush(socket, stall).await
+}
+
+/// Says that nothing follows, where there is nothing that the client could still be reading.
+async fn goodbye(socket: &mut dyn ClientIo) -> io::Result<()> {
+    timeout(LINGER, socket.shutdown()).await?
 }
 
 /// Says that nothing follows, and waits for the client to close: closing first could take the answer from it.
@@ -177,10 +186,12 @@ async fn take_turn(
         keep_alive: head.keep_alive && !*inner.draining.borrow(),
         asked: inner.download.clock().now(),
         begun: false,
+        hold: None,
         said: None,
         socket,
     };
     let after = turn.answer().await?;
+    turn.settle().await?;
     if after != After::Body {
         inner.count(turn.said);
     }
@@ -208,11 +219,16 @@ impl Turn<'_> {
             return self.refuse(508, reason).await;
         }
         let settings = Arc::clone(&self.settings);
-        let route = match route(self.head.target, self.head.host, false, &settings.rules) {
+        let route = match route(
+            self.head.target,
+            self.head.host,
+            self.service.https,
+            &settings.rules,
+        ) {
             Ok(route) => route.to_owned(),
             Err(refusal) => {
-                if matches!(refusal, Refusal::Forbidden { .. }) {
-                    self.service.figures.refused_hosts.increment(1);
+                if let Refusal::Forbidden { host } = &refusal {
+                    self.service.figures.refused(host);
                 }
                 let reason = refusal.to_string();
                 return self.refuse(refusal.status(), &reason).await;
@@ -221,16 +237,16 @@ impl Turn<'_> {
         let headers = &self.parts.headers;
         let all = |name| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
         let wishes = Directives::read(all(CACHE_CONTROL), all(PRAGMA));
-        let stores = matches!(self.parts.method, Method::GET | Method::HEAD)
-            && !headers.contains_key(AUTHORIZATION)
-            && (!wishes.no_store || route.identity.immutable)
-            && ONCE
-                .iter()
-                .all(|name| headers.get_all(name).iter().count() <= 1);
-        if stores {
-            self.serve_stored(route, wishes).await
-        } else {
-            self.through(&route).await
+        let read = matches!(self.parts.method, Method::GET | Method::HEAD);
+        let several = |name| headers.get_all(name).iter().count() > 1;
+        let authorized = headers.contains_key(AUTHORIZATION);
+        if !read || ONCE.iter().any(several) {
+            return self.through(&route).await;
+        }
+        match (route.identity.immutable, authorized) {
+            (true, false) => self.serve_stored(route, wishes).await,
+            (true, true) => self.through(&route).await,
+            (false, _) => self.general(route, wishes, authorized).await,
         }
     }
 
@@ -245,22 +261,58 @@ impl Turn<'_> {
     }
 
     /// Sends all of it; fails where the client takes nothing for too long.
-    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let stall = Duration::from_millis(self.settings.send_stall_timeout_ms);
-        while !bytes.is_empty() {
-            let sent = timeout(stall, self.socket.write(bytes)).await??;
-            if sent == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            if !self.begun {
-                self.begun = true;
-                let waited = self.service.download.clock().now().since(self.asked);
-                let figures = &self.service.figures;
-                figures.first_byte_seconds.record(waited.as_secs_f64());
-            }
-            bytes = &bytes[sent..];
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_both(bytes, &[]).await
+    }
+
+    /// Sends all of both, in one go where the client takes it.
+    pub(super) async fn write_both(&mut self, front: &[u8], back: &[u8]) -> io::Result<()> {
+        let mut both = [IoSlice::new(front), IoSlice::new(back)];
+        let mut rest = &mut both[..];
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let sent = self.write_some(rest).await?;
+            IoSlice::advance_slices(&mut rest, sent);
         }
         Ok(())
+    }
+
+    async fn write_some(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let stall = self.stall();
+        let sent = loop {
+            let taken = self.socket.taken();
+            match timeout(stall, self.socket.write_vectored(parts)).await {
+                Ok(sent) => break sent?,
+                // What was written before is on its way.
+                Err(_) if self.socket.taken() > taken => {}
+                Err(stalled) => return Err(stalled.into()),
+            }
+        };
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if !self.begun {
+            self.begun = true;
+            let waited = self.service.download.clock().now().since(self.asked);
+            let figures = &self.service.figures;
+            figures.first_byte_seconds.record(waited.as_secs_f64());
+        }
+        Ok(sent)
+    }
+
+    /// Waits until what was written is on its way.
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        let stall = self.stall();
+        flush(self.socket, stall).await
+    }
+
+    fn stall(&self) -> Duration {
+        Duration::from_millis(self.settings.send_stall_timeout_ms)
+    }
+
+    /// How many bytes [`Self::write`] takes at once after [`Self::settle`], whether the client reads or not.
+    pub(super) fn takes_at_once(&self) -> Option<u32> {
+        self.socket.takes_at_once()
     }
 
     /// What follows an answer that is whole.

@@ -354,7 +354,12 @@ fn parts_are_right(got: &Got, version: &Version) -> bool {
     let Some(boundary) = kind.strip_prefix("multipart/byteranges; boundary=") else {
         return false;
     };
-    let mut rest = &got.body[..];
+    // The first line may go without the line end before it, as an origin's own parts do that are passed on.
+    let all = [b"\r\n", &got.body[..]].concat();
+    let mut rest = match got.body.starts_with(b"--") {
+        true => &all[..],
+        false => &got.body[..],
+    };
     let mut parts = 0;
     loop {
         let line = format!("\r\n--{boundary}");
