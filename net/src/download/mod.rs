@@ -3,7 +3,10 @@
 //!
 //! `resolve` finds out what a URL is, for all who ask at once; `lead` puts the question to the origin. `queue` holds
 //! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes.
+//! `exchange` is the way of what is not immutable, where a client wants all of it.
 
+mod adopt;
+pub(crate) mod exchange;
 mod fill;
 mod job;
 mod lead;
@@ -21,6 +24,7 @@ use crate::metrics::Figures;
 use crate::origin::OriginClient;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
+use exchange::Turns;
 use job::Task;
 use larder_proto::fetch::{Failure, Limits};
 use larder_proto::http::route::OwnedRoute;
@@ -62,6 +66,7 @@ struct Inner {
     runtime: Handle,
     queue: Mutex<Queue>,
     resolving: Resolving,
+    turns: Turns,
     /// Wakes the one who starts requests.
     work: Arc<Notify>,
 }
@@ -87,6 +92,7 @@ impl Download {
             runtime: Handle::current(),
             queue: Mutex::new(Queue::new(limits)),
             resolving: Resolving::default(),
+            turns: Turns::default(),
             work: Arc::new(Notify::new()),
         });
         let closing = CloseOnDrop(Arc::downgrade(&inner));
