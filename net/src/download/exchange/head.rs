@@ -6,22 +6,20 @@ use super::super::reading::title_case;
 use super::super::through::end_to_end;
 use crate::origin::OriginAnswer;
 use ::http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
-    HeaderName, LAST_MODIFIED,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, LAST_MODIFIED,
 };
 use larder_proto::UnixSecs;
 use larder_proto::answer::parse_http_date;
 use larder_proto::freshness::{Exchange, Verdict, judge};
 use larder_proto::http::route::OwnedRoute;
+use larder_proto::renewal::{Validators, selects, stays};
 use larder_proto::reuse::Stored;
 use larder_storage::record::{Content, Record};
 use std::sync::Arc;
 
 /// Fields that a record has a place for, or that are found out anew for each answer.
 const OWN: [HeaderName; 6] = [AGE, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED];
-
-/// Fields of what is stored that a confirmation leaves alone, since they are about its bytes (section 3.2).
-const OF_THE_BYTES: [HeaderName; 4] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG];
 
 /// What counts of a stored answer.
 pub(crate) fn facts(content: &Content, now: UnixSecs) -> Stored {
@@ -108,24 +106,19 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Whether a 304 is about what is stored (section 4.3.4): each validator that it carries is the stored one's.
+/// Whether a 304 is about what is stored (section 4.3.4).
 pub(super) fn confirms(known: &Content, headers: &HeaderMap) -> bool {
     let record = known.record();
-    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    let same = |name: &HeaderName, stored: &Option<String>| {
-        let Some(said) = headers.get(name) else {
-            return true;
-        };
-        match (said.to_str(), stored) {
-            (Ok(said), Some(stored)) => opaque(said) == opaque(stored),
-            _ => false,
-        }
+    let said = |name| headers.get(name).map(HeaderValue::as_bytes);
+    let answer = Validators {
+        etag: said(ETAG),
+        last_modified: said(LAST_MODIFIED),
     };
-    if headers.contains_key(ETAG) {
-        same(&ETAG, &record.etag)
-    } else {
-        same(&LAST_MODIFIED, &record.last_modified)
-    }
+    let stored = Validators {
+        etag: record.etag.as_ref().map(String::as_bytes),
+        last_modified: record.last_modified.as_ref().map(String::as_bytes),
+    };
+    selects(&stored, &answer)
 }
 
 impl Inner {
@@ -139,8 +132,7 @@ impl Inner {
         let now = self.clock.unix();
         let old = known.snapshot();
         let fresh = end_to_end(fresh.clone());
-        let replaces =
-            |name: &str| fresh.contains_key(name) && !OF_THE_BYTES.iter().any(|own| *own == name);
+        let replaces = |name: &str| fresh.contains_key(name) && !stays(name);
         let mut fields: Vec<(String, String)> = Vec::new();
         let own = [
             ("ETag", &old.etag),
@@ -192,10 +184,15 @@ impl Inner {
                 .cloned()
                 .collect(),
             date: verdict.date,
-            fresh_until: verdict.fresh_until,
+            // What its origin would not have stored any more is given to nobody without asking.
+            fresh_until: if verdict.storable {
+                verdict.fresh_until
+            } else {
+                now
+            },
             age_at_receipt_s: verdict.age_at_receipt_s,
             answered_at: now,
-            must_revalidate: verdict.must_revalidate,
+            must_revalidate: verdict.must_revalidate || !verdict.storable,
             immutable_while_fresh: verdict.immutable_while_fresh,
             for_authorized: verdict.for_authorized,
             stale_if_error_s: verdict.stale_if_error_s,
