@@ -15,7 +15,7 @@ use larder_net::clock::Clock;
 use larder_net::download::Download;
 use larder_net::http::{HyperService, Plane, PlaneOptions, PlaneParts};
 use larder_net::metrics::Figures;
-use larder_net::origin::OriginClient;
+use larder_net::origin::{Network, OriginClient, SystemNetwork};
 use larder_net::settings::Settings;
 use larder_storage::store::{OpenError, Store, StoreOptions};
 use parking_lot::{Mutex, RwLock};
@@ -113,6 +113,8 @@ pub(crate) struct Origin {
     pub(crate) watchdog: Option<Duration>,
     /// Sockets that the service manager opened.
     pub(crate) sockets: Vec<(Purpose, TcpListener)>,
+    /// Other names and sockets towards the origins than this machine's.
+    pub(crate) network: Option<Arc<dyn Network>>,
 }
 
 impl Appliance {
@@ -122,6 +124,23 @@ impl Appliance {
     /// Where an address, the store or a thread cannot be had, in words that say what to do.
     pub fn start(config: Checked, telemetry: Telemetry) -> Result<Self, StartError> {
         Self::start_from(config, telemetry, Origin::default())
+    }
+
+    /// The same, where names and connections of origins are not this machine's: so that a test sees each address that
+    /// is tried.
+    ///
+    /// # Errors
+    /// As [`Appliance::start`].
+    pub fn start_on(
+        network: Arc<dyn Network>,
+        config: Checked,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
+        let origin = Origin {
+            network: Some(network),
+            ..Origin::default()
+        };
+        Self::start_from(config, telemetry, origin)
     }
 
     pub(crate) fn start_from(
@@ -161,10 +180,13 @@ impl Appliance {
         let clock = Clock::start();
         let settings = Arc::new(ArcSwap::from_pointee(budget.fit(config.settings.clone())));
         let figures = telemetry.within(|| Arc::new(Figures::new()));
+        let network = origin.network.unwrap_or_else(|| Arc::new(SystemNetwork));
+        let client = telemetry
+            .within(|| OriginClient::on(network, Arc::clone(&settings), Arc::clone(&figures)));
         let (answer, service) = {
             let _entered = runtime.enter();
-            let origin = OriginClient::new(Arc::clone(&settings), Arc::clone(&figures));
-            let download = Download::spawn(store.clone(), Arc::clone(&settings), origin, clock);
+            let client = client.clone();
+            let download = Download::spawn(store.clone(), Arc::clone(&settings), client, clock);
             let (settings, figures) = (Arc::clone(&settings), Arc::clone(&figures));
             let service = HyperService::new(download.clone(), settings, figures);
             (download, service)
@@ -192,6 +214,7 @@ impl Appliance {
         gauges.reloaded(true, clock.unix());
         let state = Arc::new(State {
             store,
+            origin: client,
             settings,
             config: ArcSwap::from_pointee(config),
             file: origin.file,

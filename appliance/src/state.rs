@@ -9,6 +9,7 @@ use crate::telemetry::gauges::{Gauges, Shards};
 use arc_swap::ArcSwap;
 use larder_net::clock::Clock;
 use larder_net::http::{Plane, ShardReport};
+use larder_net::origin::OriginClient;
 use larder_net::settings::Settings;
 use larder_storage::driver::DriverKind;
 use larder_storage::store::Store;
@@ -21,6 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// The parts, shared.
 pub(crate) struct State {
     pub(crate) store: Store,
+    /// Who asks the origins.
+    pub(crate) origin: OriginClient,
     /// What shard threads and origins go by; published anew by a reload.
     pub(crate) settings: Arc<ArcSwap<Settings>>,
     /// The configuration in force; keys that need a restart are as they were at start.
@@ -72,6 +75,7 @@ impl State {
         }
         let ready = reasons.is_empty();
         reasons.extend(self.store.figures().degraded);
+        reasons.extend(self.origin.proxy_notes());
         Readiness { ready, reasons }
     }
 

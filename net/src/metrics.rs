@@ -57,6 +57,18 @@ pub struct Figures {
     pub origin_failures: Counter,
     /// Answers of origins that contradicted themselves or what is stored.
     pub origin_lies: Counter,
+    /// Pieces that were proved by a piece-hash file.
+    pub pieces_verified_phf: Counter,
+    /// Pieces of files whose SHA-1 is the one that their URL names.
+    pub pieces_verified_sha1: Counter,
+    /// Pieces that were not what a trusted hash names.
+    pub pieces_rejected_phf: Counter,
+    /// Pieces that were not what a hint says.
+    pub pieces_rejected_hint: Counter,
+    /// Pieces of files whose SHA-1 is not the one that their URL names.
+    pub pieces_rejected_sha1: Counter,
+    /// Piece-hash files that could not be used.
+    pub phf_refused: Counter,
     /// Requests that waited for a piece which somebody else was fetching.
     pub coalesced: Counter,
 }
@@ -103,6 +115,12 @@ impl Figures {
             origin_bytes: counter!("larder_origin_bytes_total"),
             origin_failures: counter!("larder_origin_failures_total"),
             origin_lies: counter!("larder_origin_lies_total"),
+            pieces_verified_phf: counter!("larder_pieces_verified_total", "by" => "phf"),
+            pieces_verified_sha1: counter!("larder_pieces_verified_total", "by" => "sha1"),
+            pieces_rejected_phf: counter!("larder_pieces_rejected_total", "reason" => "phf"),
+            pieces_rejected_hint: counter!("larder_pieces_rejected_total", "reason" => "hint"),
+            pieces_rejected_sha1: counter!("larder_pieces_rejected_total", "reason" => "sha1"),
+            phf_refused: counter!("larder_phf_refused_total"),
             coalesced: counter!("larder_coalesced_requests_total"),
         }
     }
@@ -187,5 +205,17 @@ fn describe() {
     describe_counter!(
         "larder_coalesced_requests_total",
         "Requests that waited for a piece already being fetched."
+    );
+    describe_counter!(
+        "larder_pieces_verified_total",
+        "Pieces proved by a name that is trusted, by what proved them."
+    );
+    describe_counter!(
+        "larder_pieces_rejected_total",
+        "Pieces that were not what they should be, by what said so."
+    );
+    describe_counter!(
+        "larder_phf_refused_total",
+        "Piece-hash files that could not be read, or were wrong."
     );
 }

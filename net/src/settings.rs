@@ -1,8 +1,18 @@
 //! What an administrator can tune of the data plane and the origins, checked and ready. The rule: this type is only
 //! built from checked configuration, is published whole, and is never changed in place.
 
+use larder_proto::http::proxy::ProxyRules;
 use larder_proto::http::route::OriginRules;
 use std::path::PathBuf;
+
+/// The proxy between larder and the origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where it is, and what goes past it.
+    pub rules: ProxyRules,
+    /// A file with `user:password` in its first line.
+    pub credentials_file: Option<PathBuf>,
+}
 
 /// The settings in force; readers take them from an `ArcSwap` once per request.
 #[derive(Debug, Clone)]
@@ -35,6 +45,8 @@ pub struct Settings {
     pub origin_stall_timeout_ms: u64,
     /// A PEM file with certificate authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// The proxy by which origins are asked, where there is one.
+    pub proxy: Option<Proxy>,
 }
 
 impl Settings {
@@ -56,6 +68,7 @@ impl Settings {
             origin_head_timeout_ms: 20_000,
             origin_stall_timeout_ms: 20_000,
             ca_file: None,
+            proxy: None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod place;
 mod row;
 mod writer;
 
+use crate::proof::Proof;
 use crate::record::Record;
 use base::{All, Fault, attempt};
 use larder_content::{ContentNo, UrlKey};
@@ -37,6 +38,8 @@ pub type Source = Box<dyn Fn(&mut dyn FnMut(Row)) + Send + Sync>;
 pub struct Opened {
     /// Everything in it.
     pub rows: Vec<Row>,
+    /// What proves the bytes of contents, as far as something does.
+    pub proofs: Vec<(ContentNo, Proof)>,
     /// Where the file is now that was found damaged, and what was wrong with it; the catalogue was begun anew.
     pub set_aside: Option<(PathBuf, String)>,
     /// Rows that could not be read, and were dropped.
@@ -218,6 +221,23 @@ impl Catalogue {
         self.shared.change(|pending| pending.remove(no));
     }
 
+    /// Sets what proves a content's bytes. Queued, as [`Catalogue::put`]; it goes with the content.
+    pub fn put_proof(&self, no: ContentNo, proof: Proof) {
+        self.shared.change(|pending| pending.put_proof(no, proof));
+    }
+
+    /// Sets a part of a content's hashes, or removes it. Queued, as [`Catalogue::put`]; it goes with the content.
+    pub fn put_hashes(&self, no: ContentNo, part: u32, hashes: Option<Vec<u8>>) {
+        self.shared
+            .change(|pending| pending.put_hashes(no, part, hashes));
+    }
+
+    /// A part of a content's hashes, what is queued included. May wait for the disk; none where it cannot be read.
+    #[must_use]
+    pub fn hashes(&self, no: ContentNo, part: u32) -> Option<Vec<u8>> {
+        self.shared.hashes(no, part)
+    }
+
     /// Returns when everything that was queued before is durable.
     ///
     /// # Errors
@@ -324,6 +344,32 @@ impl Shared {
                 self.counters.unreadable.fetch_add(1, Ordering::Relaxed);
             }
             return entry.map(|entry| row(no, entry));
+        }
+    }
+
+    fn hashes(&self, no: ContentNo, part: u32) -> Option<Vec<u8>> {
+        loop {
+            let generation = {
+                let queue = self.queue.lock();
+                for changes in [&queue.pending, &*queue.committing] {
+                    if let Some(said) = changes.hashes.get(&(no, part)) {
+                        return said.as_ref().map(|hashes| hashes.to_vec());
+                    }
+                    if changes.removes(no) {
+                        return None;
+                    }
+                }
+                queue.generation
+            };
+            let found = self.read(|base| base::read_hashes(base, no, part));
+            if self.queue.lock().generation != generation {
+                // A batch ended meanwhile, as in `get`.
+                continue;
+            }
+            return found.unwrap_or_else(|fault| {
+                self.failed(&fault);
+                None
+            });
         }
     }
 

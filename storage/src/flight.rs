@@ -19,6 +19,8 @@ pub enum FlightError {
     Overloaded,
     /// The origin has another version by now: the object must be resolved again.
     Changed,
+    /// Its bytes are, again and again, not those that their trusted hash names: 502.
+    Unproved,
     /// larder is stopping: 503.
     Closing,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for FlightError {
             Self::Timeout => "the origin did not answer in time",
             Self::Overloaded => "too much is asked for at once",
             Self::Changed => "the origin has another version of the object now",
+            Self::Unproved => "the origin's bytes are not those that their hash names",
             Self::Closing => "larder is stopping",
         })
     }
@@ -78,16 +81,21 @@ impl fmt::Debug for Watcher {
 pub struct Seen {
     /// How far it has come.
     pub state: FlightState,
-    /// Bytes that are there, from the piece's beginning.
+    /// Bytes that may be used, from the piece's beginning: all that are there, but for those that are held back.
     pub filled: u32,
-    /// Where they are, once the fill has begun.
+    /// Where they are, once the fill has begun. It may hold more, which must not be used yet.
     pub frame: Option<Arc<RamFrame>>,
 }
+
+/// Holds back all bytes of a piece until it is whole.
+pub const HOLD_ALL: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Shared {
     state: FlightState,
     frame: Option<Arc<RamFrame>>,
+    /// So many of the bytes that are there must not be used before the piece is whole.
+    held_back: u32,
     watchers: Vec<Watcher>,
 }
 
@@ -110,6 +118,7 @@ impl Flight {
             shared: Mutex::new(Shared {
                 state: FlightState::Waiting,
                 frame: None,
+                held_back: 0,
                 watchers: Vec::new(),
             }),
         }
@@ -134,7 +143,7 @@ impl Flight {
         self.shared.lock().frame.clone()
     }
 
-    /// Bytes that are there, from the piece's beginning.
+    /// Fill side: bytes that are there, from the piece's beginning, held back or not.
     #[must_use]
     pub fn filled(&self) -> u32 {
         self.shared
@@ -203,6 +212,40 @@ impl Flight {
         true
     }
 
+    /// Fill side: from now on the last `bytes` of what is there, or everything by [`HOLD_ALL`], is held back until the
+    /// piece is whole. It can only become less: what was once shown stays so.
+    pub fn hold_back(&self, bytes: u32) {
+        let less = {
+            let mut shared = self.shared.lock();
+            let shown = shared.frame.is_some() && shared.held_back != HOLD_ALL;
+            let less = bytes < shared.held_back;
+            if less || !shown {
+                shared.held_back = bytes;
+            }
+            less
+        };
+        if less {
+            self.tell(None);
+        }
+    }
+
+    /// Fill side: its bytes turned out wrong before any was shown. They are given up, and it waits for memory and
+    /// other bytes. False, and nothing changes, where some were shown or it is over.
+    pub fn restart(&self) -> bool {
+        let mut slot = self.writer.lock();
+        let mut shared = self.shared.lock();
+        if shared.held_back != HOLD_ALL || shared.is_over() {
+            return false;
+        }
+        *slot = None;
+        let gone = shared.frame.take();
+        shared.state = FlightState::Waiting;
+        drop(shared);
+        // Giving memory back is a system call: not under the lock.
+        drop(gone);
+        true
+    }
+
     /// Fill side: adds the next bytes and tells the watchers. Returns how many were taken: fewer than given where
     /// the piece is full, 0 where it is over or was not started.
     pub fn append(&self, bytes: &[u8]) -> usize {
@@ -254,6 +297,9 @@ impl Flight {
             }
             if let Some(state) = state {
                 shared.state = state;
+                if state == FlightState::Whole {
+                    shared.held_back = 0;
+                }
             }
             std::mem::take(&mut shared.watchers)
         };
@@ -269,10 +315,15 @@ impl Shared {
         matches!(self.state, FlightState::Whole | FlightState::Failed(_))
     }
 
+    fn filled(&self) -> u32 {
+        let there = self.frame.as_ref().map_or(0, |frame| frame.filled());
+        there.saturating_sub(self.held_back)
+    }
+
     fn seen(&self) -> Seen {
         Seen {
             state: self.state,
-            filled: self.frame.as_ref().map_or(0, |frame| frame.filled()),
+            filled: self.filled(),
             frame: self.frame.clone(),
         }
     }
@@ -281,6 +332,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ram_tier::RamTier;
     use larder_content::ContentNo;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -311,5 +363,34 @@ mod tests {
         flight.unwatch(&one);
         assert!(flight.fail(FlightError::Closing));
         assert_eq!(bells.map(|bell| bell.0.load(Ordering::Relaxed)), [0, 1]);
+    }
+
+    #[test]
+    fn what_is_held_back_is_shown_when_the_piece_is_whole() {
+        let ram = RamTier::new(1 << 20).unwrap();
+        let id = PieceId {
+            content: ContentNo::new(1),
+            piece: 0,
+        };
+        let flight = Flight::new(id, 100);
+        flight.hold_back(HOLD_ALL);
+        assert!(flight.start(ram.frame(100).unwrap()));
+        flight.append(&[1; 60]);
+        assert_eq!((flight.seen().filled, flight.filled()), (0, 60));
+        // Wrong bytes that nobody saw are taken back.
+        assert!(flight.restart());
+        assert_eq!((flight.state(), flight.filled()), (FlightState::Waiting, 0));
+        assert!(flight.start(ram.frame(100).unwrap()));
+        flight.append(&[2; 60]);
+        flight.hold_back(10);
+        assert_eq!(flight.seen().filled, 50);
+        // What was shown stays shown.
+        flight.hold_back(HOLD_ALL);
+        assert_eq!(flight.seen().filled, 50);
+        assert!(!flight.restart());
+        flight.append(&[2; 40]);
+        assert_eq!(flight.seen().filled, 90);
+        assert!(flight.finish());
+        assert_eq!(flight.seen().filled, 100);
     }
 }

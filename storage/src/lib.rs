@@ -20,6 +20,7 @@ pub mod flight;
 mod hot;
 mod index;
 pub mod limits;
+pub mod proof;
 #[allow(unsafe_code)]
 pub mod ram_tier;
 pub mod record;

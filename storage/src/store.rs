@@ -3,6 +3,7 @@
 
 mod counters;
 mod opening;
+mod proving;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod verifying;
 
 pub use crate::limits::SizeLimit;
 pub(crate) use counters::Counters;
+pub use proving::{PieceHash, Trusted, WholeFile};
 pub use types::*;
 pub use verifying::{BadPiece, LookBuf, Looked};
 
@@ -28,6 +30,7 @@ use crossbeam::channel::bounded;
 use larder_content::{ContentNo, PieceId, UrlKey};
 use opening::{DiskHandle, row_of};
 use parking_lot::{Mutex, RwLock};
+use proving::Proofs;
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -43,6 +46,7 @@ struct Inner {
     catalogue: Catalogue,
     /// What the limit counts for it.
     catalogue_bytes: Arc<AtomicU64>,
+    proofs: Proofs,
     hot: Arc<HotOrder>,
     disks: Vec<DiskHandle>,
     /// Contents that are gone: what still arrives for them is not stored.
@@ -247,6 +251,7 @@ impl Store {
         }
         for content in contents {
             inner.catalogue.remove(content.no);
+            inner.proofs.forget(content.no);
         }
         let gone: HashSet<ContentNo> = contents.iter().map(|content| content.no).collect();
         for mut shard in inner.common.index.shards() {
@@ -290,43 +295,59 @@ impl Store {
     }
 
     fn listed(&self, content: &Arc<Content>) -> Listed {
-        let (mut bytes_stored, mut pieces_stored) = (0, 0);
-        let mut count = |piece| {
-            bytes_stored += u64::from(content.piece_len(piece));
-            pieces_stored += 1;
-        };
+        let stored = self.stored_pieces(content);
+        let lens = stored.iter().map(|piece| content.piece_len(*piece));
+        Listed {
+            no: content.no,
+            key: content.key,
+            record: content.snapshot(),
+            bytes_stored: lens.map(u64::from).sum(),
+            pieces_stored: u32::try_from(stored.len()).unwrap_or(u32::MAX),
+            pieces: content.pieces(),
+        }
+    }
+
+    /// The pieces of a content that are on disk.
+    fn stored_pieces(&self, content: &Content) -> Vec<u32> {
+        let mut stored = Vec::new();
         let index = &self.inner.common.index;
         let held = self.pieces_on_disk();
         if u64::from(content.pieces()) > held {
             // An origin may claim any length: the shorter way round.
             for shard in index.shards() {
                 let own = shard.on_disk().filter(|(id, _)| id.content == content.no);
-                own.for_each(|(id, _)| count(id.piece));
+                stored.extend(own.map(|(id, _)| id.piece));
             }
         } else {
-            for piece in 0..content.pieces() {
-                let id = PieceId {
-                    content: content.no,
-                    piece,
-                };
-                if index.shard(id).location(id).is_some() {
-                    count(piece);
-                }
-            }
+            let no = content.no;
+            let ids = (0..content.pieces()).map(|piece| PieceId { content: no, piece });
+            let there = ids.filter(|id| index.shard(*id).location(*id).is_some());
+            stored.extend(there.map(|id| id.piece));
         }
-        Listed {
-            no: content.no,
-            key: content.key,
-            record: content.snapshot(),
-            bytes_stored,
-            pieces_stored,
-            pieces: content.pieces(),
-        }
+        stored
     }
 
     fn pieces_on_disk(&self) -> u64 {
         let disks = self.inner.disks.iter();
         disks.map(|disk| read(&disk.view.pieces)).sum()
+    }
+
+    /// All contents that have a name.
+    #[must_use]
+    pub fn contents(&self) -> Vec<Arc<Content>> {
+        self.inner.contents.all()
+    }
+
+    /// The pieces of a content that are on disk.
+    #[must_use]
+    pub fn pieces_of(&self, content: &Content) -> Vec<u32> {
+        self.stored_pieces(content)
+    }
+
+    /// A content that has a name, by its number.
+    #[must_use]
+    pub fn by_no(&self, no: ContentNo) -> Option<Arc<Content>> {
+        self.inner.contents.by_no(no)
     }
 
     /// One object, by its key.

@@ -1,6 +1,8 @@
 //! `larder doctor`: what an administrator would look at one by one. The rule: each line says what was found, and where
 //! that is not as it should be, what to do; nothing is changed.
 
+mod proxy;
+
 use super::client::{Whom, reachable};
 use super::say;
 use super::table::Table;
@@ -20,6 +22,9 @@ pub(super) struct DoctorArgs {
     /// Write JSON, for programs.
     #[arg(long)]
     json: bool,
+    /// An object to try byte ranges with, where origins are asked through a proxy.
+    #[arg(long, value_name = "URL", default_value = proxy::PROBE)]
+    probe: String,
     #[command(flatten)]
     whom: Whom,
 }
@@ -64,6 +69,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
                 let told = checked.warnings.iter();
                 findings.extend(told.map(|warning| finding(Fair, about.clone(), warning)));
                 findings.extend(of_config(&checked));
+                findings.extend(proxy::try_ranges(&checked, &args.probe));
             }
             Err(problems) => {
                 let lines = problems.lines().iter();

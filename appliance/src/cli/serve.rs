@@ -51,6 +51,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
             .transpose()?,
         watchdog: sd_notify::watchdog_enabled(),
         sockets: listen::inherited()?,
+        network: None,
     };
     systemd::notify(&[NotifyState::Status("opening the store")]);
     let appliance = Appliance::start_from(config.clone(), telemetry, origin)?;

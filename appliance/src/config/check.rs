@@ -4,6 +4,7 @@
 use super::checked::{Checked, Log, LogFormat};
 use super::policy::{self, Policy};
 use super::problem::Problem;
+use super::proxy;
 use super::raw::{Section, Spotted, parse};
 use larder_net::settings::Settings;
 use larder_proto::http::route::{Authority, OriginRules, RuleError};
@@ -31,6 +32,12 @@ pub struct Machine {
     pub store: PathBuf,
     /// Tries whether a file that is named can be read.
     pub readable: fn(&Path) -> io::Result<()>,
+    /// Whether users other than a file's own, and its group, may read it.
+    pub others_may_read: fn(&Path) -> bool,
+    /// Where systemd lays credentials for this process.
+    pub credentials_directory: Option<PathBuf>,
+    /// What the environment excepts from proxies; may be empty.
+    pub no_proxy: String,
 }
 
 /// Checks a file's text; an empty text gives the defaults.
@@ -68,6 +75,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
 
     let mut section = root.section("origins");
     let mut settings = origins(&mut section, machine);
+    settings.proxy = proxy::read(&mut section, machine, &mut warnings);
     settings.cache_status = server.cache_status;
     problems.extend(section.close());
 

@@ -5,6 +5,7 @@ mod check;
 mod checked;
 mod policy;
 mod problem;
+mod proxy;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub use problem::{Problem, Problems};
 
 use crate::machine;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Reads and checks the file at `path`; None gives the defaults.
@@ -34,6 +36,14 @@ pub fn load(path: Option<&Path>) -> Result<Checked, Problems> {
         memory_bytes: machine::memory_bytes(),
         store: default_store(),
         readable: |path| fs::File::open(path).map(drop),
+        others_may_read: |path| {
+            fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
+        },
+        credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        no_proxy: ["NO_PROXY", "no_proxy"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok())
+            .unwrap_or_default(),
     };
     check(&text, &machine).map_err(|problems| Problems::new(&name, &text, problems))
 }

@@ -11,6 +11,9 @@ fn machine() -> Machine {
             true => Ok(()),
             false => Err(std::io::ErrorKind::NotFound.into()),
         },
+        others_may_read: |path| path.ends_with("open"),
+        credentials_directory: None,
+        no_proxy: String::new(),
     }
 }
 
@@ -169,6 +172,26 @@ fn each_mistake_has_its_place_and_its_advice() {
             "f:2:11: origins.ca_file: \"/gone.pem\" cannot be read: entity not found; name a PEM file that larder may read",
         ),
         (
+            "[origins]\nproxy = \"proxy:3128\"\n",
+            "f:2:9: origins.proxy: \"proxy:3128\" is no proxy; write scheme, host and port, as in \"http://proxy.example.org:3128\"",
+        ),
+        (
+            "[origins]\nproxy = \"http://u:secret@proxy:3128\"\n",
+            "f:2:9: origins.proxy: \"http://...@proxy:3128\" holds a user name; write user:password into a file and name it by proxy_credentials_file",
+        ),
+        (
+            "[origins]\nproxy = \"http://proxy:3128\"\nno_proxy = [\"a.corp\", \"10.0.0.0/33\"]\n",
+            "f:3:23: origins.no_proxy: \"10.0.0.0/33\" is no host, suffix or network; write as in \"wsus.corp\", \".corp\" or \"10.0.0.0/8\"",
+        ),
+        (
+            "[origins]\nproxy = \"http://proxy:3128\"\nproxy_credentials_file = \"/gone\"\n",
+            "f:3:26: origins.proxy_credentials_file: \"/gone\" cannot be read: entity not found; name a file that larder may read",
+        ),
+        (
+            "[origins]\nproxy = \"http://proxy:3128\"\nproxy_credentials_file = \"etc/login\"\n",
+            "f:3:26: origins.proxy_credentials_file: \"etc/login\" is no whole path; write it from the root, or the bare name of a systemd credential (LoadCredential=)",
+        ),
+        (
             "[policy]\nDODownloadMode = 7\n",
             "f:2:18: policy.DODownloadMode: 7 is none of its values; write 0 (HTTP only), 1 (LAN), 2 (group), 3 (Internet), 99 (simple) or 100 (bypass)",
         ),
@@ -323,5 +346,64 @@ fn the_example_that_is_shipped_is_in_order() {
         checked.warnings.is_empty(),
         "it promises nothing that is not there: {:?}",
         checked.warnings
+    );
+}
+
+#[test]
+fn a_proxy_and_what_goes_past_it() {
+    let text = "[origins]\nproxy = \"http://proxy.corp:3128\"\nproxy_credentials_file = \"/there/login\"\n";
+    let checked = accepted(text);
+    let proxy = checked.settings.proxy.expect("a proxy");
+    assert_eq!(proxy.rules.authority(), "proxy.corp:3128");
+    assert_eq!(proxy.credentials_file, Some(PathBuf::from("/there/login")));
+    assert!(proxy.rules.serves("wsus.corp", 80));
+    assert_eq!(checked.warnings, [""; 0]);
+
+    // The environment's exceptions count where the file has none.
+    let of_environment = Machine {
+        no_proxy: "wsus.corp, 10.0.0.0/8,b/a/d".to_owned(),
+        ..machine()
+    };
+    let checked = check(text, &of_environment).expect("in order");
+    let proxy = checked.settings.proxy.expect("a proxy");
+    assert!(!proxy.rules.serves("wsus.corp", 80) && !proxy.rules.serves("10.1.2.3", 80));
+    assert!(
+        checked.warnings[0].contains("NO_PROXY"),
+        "{:?}",
+        checked.warnings
+    );
+    let own = check(&format!("{text}no_proxy = []\n"), &of_environment).expect("in order");
+    let proxy = own.settings.proxy.expect("a proxy");
+    assert!(proxy.rules.serves("wsus.corp", 80));
+
+    let credential = text.replace("/there/login", "login");
+    let checked = accepted(&credential);
+    assert!(
+        checked.warnings[0].contains("LoadCredential=login:FILE"),
+        "{:?}",
+        checked.warnings
+    );
+    let in_unit = Machine {
+        credentials_directory: Some(PathBuf::from("/there/credentials")),
+        ..machine()
+    };
+    let checked = check(&credential, &in_unit).expect("in order");
+    let proxy = checked.settings.proxy.expect("a proxy");
+    assert_eq!(
+        proxy.credentials_file,
+        Some(PathBuf::from("/there/credentials/login"))
+    );
+
+    let open = accepted(&text.replace("/there/login", "/there/open"));
+    assert!(
+        open.warnings[0].contains("chmod 640"),
+        "{:?}",
+        open.warnings
+    );
+    let idle = accepted("[origins]\nno_proxy = [\"a\"]\n");
+    assert!(
+        idle.warnings[0].contains("origins.proxy is not set"),
+        "{:?}",
+        idle.warnings
     );
 }

@@ -5,7 +5,10 @@
 pub(crate) mod fetch;
 pub(crate) mod larder;
 pub(crate) mod nginx;
+pub(crate) mod pki;
 pub(crate) mod process;
+pub(crate) mod recorder;
+pub(crate) mod squid;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -66,6 +69,11 @@ pub(crate) fn skip(why: &str) -> bool {
     // Past the capture of the test harness, which hides what a passing test says.
     let _ = writeln!(std::io::stderr().lock(), "\n!! SKIPPED: {name}: {why}\n");
     false
+}
+
+/// Says a figure where it is seen, past the capture of the test harness.
+pub(crate) fn tell(figure: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "\n== {figure}\n");
 }
 
 /// Waits until `condition` gives something.

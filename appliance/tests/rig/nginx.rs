@@ -59,14 +59,15 @@ impl Nginx {
         Self::with_locations("")
     }
 
-    /// Starts it with more in its `server` block.
+    /// Starts it with more in its `server` block, where `@IP@` is its address.
     pub(crate) fn with_locations(locations: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let address = SocketAddr::from((address(), PORT));
         let mut config = CONFIG
+            .replace("@LOCATIONS@", locations)
             .replace("@DIR@", &directory.path().display().to_string())
-            .replace("@LISTEN@", &address.to_string())
-            .replace("@LOCATIONS@", locations);
+            .replace("@IP@", &address.ip().to_string())
+            .replace("@LISTEN@", &address.to_string());
         if rootly() {
             // The files lie where nobody else may look.
             config = format!("user root;{config}");

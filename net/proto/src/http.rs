@@ -4,6 +4,7 @@
 pub mod address;
 pub mod conn;
 pub mod head;
+pub mod proxy;
 pub mod reference;
 pub mod route;
 mod rules;

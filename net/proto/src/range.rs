@@ -71,6 +71,29 @@ pub fn first_wanted(value: Option<&[u8]>) -> Option<(u64, Option<u64>)> {
     })
 }
 
+/// Whether a single part `span` of an object of `length` bytes can be the answer to this field. Fewer bytes than asked
+/// for can be; what other units mean is not known here.
+pub(crate) fn can_answer(value: &[u8], span: Span, length: u64) -> bool {
+    let Some(set) = byte_set(value) else {
+        return true;
+    };
+    let mut all = specs(set);
+    match (all.next().and_then(Spec::read), all.next()) {
+        (Some(Spec::From(first)), None) => span.start == first,
+        (Some(Spec::Between(first, last)), None) => {
+            span.start == first && span.end <= last.saturating_add(1)
+        }
+        (Some(Spec::Last(count)), None) => span.start == length.saturating_sub(count),
+        // One of several, or what the origin made of nonsense.
+        _ => true,
+    }
+}
+
+/// How many ranges a field names.
+pub(crate) fn count(value: &[u8]) -> usize {
+    byte_set(value).map_or(1, |set| specs(set).count())
+}
+
 /// What follows `bytes=`. Units are compared without regard to case (section 14.1).
 fn byte_set(value: &[u8]) -> Option<&[u8]> {
     let (unit, set) = value.split_at_checked(6)?;

@@ -3,6 +3,7 @@
 
 use crate::UnixSecs;
 use crate::date::parse_http_date;
+use crate::range;
 use larder_content::Span;
 
 /// The head of an origin's answer, as far as it matters here.
@@ -155,6 +156,38 @@ pub fn read_origin(h: &OriginHead<'_>, asked: Option<Span>, known: Option<&Valid
         Meaning::Pieces { body, length }
     } else {
         Meaning::Changed { body, length }
+    }
+}
+
+/// What is wrong with an answer that is not stored but passed on, to a request with this `Range` and with or without
+/// conditions; `None`: nothing that can be seen from its head. A client is not to be given another part than it asked
+/// for, nor one whose place nobody knows.
+#[must_use]
+pub fn contradiction(
+    h: &OriginHead<'_>,
+    range: Option<&[u8]>,
+    conditional: bool,
+) -> Option<&'static str> {
+    match (h.status, range) {
+        (304, _) if !conditional => Some("304 to a request without condition"),
+        (206, None) => Some("206 to a request without range"),
+        (206, Some(range)) => match h.content_range {
+            // RFC 9110, section 15.3.7.2: several parts are never the answer to one range.
+            None if range::count(range) > 1 => None,
+            None => Some("206 without Content-Range"),
+            // The vendor's agent can not read one without a length either (facts: reliability, section 2, case 26).
+            Some(value) => match content_range(value) {
+                None => Some("206 whose Content-Range is malformed or names no length"),
+                Some((span, length)) if !range::can_answer(range, span, length) => {
+                    Some("206 with another part than asked for")
+                }
+                Some((span, _)) if h.content_length.is_some_and(|n| n != span.len()) => {
+                    Some("206 whose Content-Length contradicts its Content-Range")
+                }
+                Some(_) => None,
+            },
+        },
+        _ => None,
     }
 }
 
@@ -425,6 +458,58 @@ mod tests {
             read(&dated, &known(1000, Some("\"x\""), Some("b"))),
             pieces(0, 1000, 1000)
         );
+    }
+
+    #[test]
+    fn what_is_passed_on_is_what_was_asked_for() {
+        let wrong = |content_range: &str, range: &str| {
+            let head = part(content_range);
+            contradiction(&head, Some(range.as_bytes()), false).is_some()
+        };
+        for (content_range, range) in [
+            ("bytes 5-9/1000", "bytes=5-9"),
+            ("bytes 5-7/1000", "bytes=5-9"),
+            ("bytes 5-999/1000", "bytes=5-"),
+            ("bytes 500-999/1000", "bytes=-500"),
+            ("bytes 0-999/1000", "bytes=-5000"),
+            ("bytes 20-29/1000", "bytes=5-9,20-29"),
+            ("bytes 1-2/9", "lines=1-2"),
+        ] {
+            assert!(!wrong(content_range, range), "{content_range} to {range}");
+        }
+        for (content_range, range) in [
+            ("bytes 6-9/1000", "bytes=5-9"),
+            ("bytes 5-10/1000", "bytes=5-9"),
+            ("bytes 0-9/1000", "bytes=5-9"),
+            ("bytes 400-999/1000", "bytes=-500"),
+            ("bytes */1000", "bytes=5-9"),
+            ("bytes 5-9/*", "bytes=5-9"),
+            ("elephants 0-499/1000", "bytes=0-499"),
+            ("bytes 5-9/9", "bytes=5-9"),
+        ] {
+            assert!(wrong(content_range, range), "{content_range} to {range}");
+        }
+        let of = |head: &OriginHead<'_>, range: Option<&[u8]>, conditional| {
+            contradiction(head, range, conditional).is_some()
+        };
+        let unplaced = OriginHead {
+            content_range: None,
+            ..part("")
+        };
+        assert!(of(&unplaced, Some(b"bytes=5-9"), false));
+        assert!(!of(&unplaced, Some(b"bytes=5-9,20-29"), false));
+        assert!(of(&part("bytes 0-9/10"), None, false));
+        let short = OriginHead {
+            content_length: Some(4),
+            ..part("bytes 5-9/1000")
+        };
+        assert!(of(&short, Some(b"bytes=5-9"), false));
+        let same = OriginHead {
+            status: 304,
+            ..OriginHead::default()
+        };
+        assert!(of(&same, None, false) && !of(&same, None, true));
+        assert!(!of(&full(None), Some(b"bytes=5-9"), false));
     }
 
     #[test]

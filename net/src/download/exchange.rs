@@ -17,7 +17,7 @@ pub(crate) use hold::Hold;
 pub(super) use turns::Turns;
 pub(crate) use turns::{Told, Turn};
 
-use super::reading::pairs;
+use super::reading::{head_of, pairs};
 use super::through::{ThroughBody, end_to_end};
 use super::{Download, Inner};
 use crate::origin::{Lane, OriginAnswer, OriginError, OriginRequest};
@@ -34,19 +34,25 @@ use larder_proto::freshness::Exchange;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::reuse::{AfterTrouble, Trouble, after_trouble, is_trouble};
 use larder_proto::time::Time;
+use larder_proto::upstream::contradiction;
 use larder_proto::variant::variant_key;
 use larder_storage::record::Content;
 use std::sync::Arc;
+use std::time::Duration;
 use turns::Asking;
 
-/// How a request's own conditions are taken out where the answer is to be the object itself.
-const CONDITIONS: [HeaderName; 6] = [
+/// The pause before a second attempt.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// It must leave the client time to hear of it.
+const LEFT_MIN: Duration = Duration::from_secs(2);
+
+/// A request's own conditions, which are left out where the answer is to be the object itself.
+const CONDITIONS: [HeaderName; 4] = [
     IF_MATCH,
     IF_MODIFIED_SINCE,
     IF_NONE_MATCH,
-    IF_RANGE,
     IF_UNMODIFIED_SINCE,
-    RANGE,
 ];
 
 /// What a client asks: a GET or HEAD without a range.
@@ -120,7 +126,7 @@ impl Inner {
                 .known
                 .as_ref()
                 .is_some_and(|known| has_validator(known));
-        let answer = match self.origin.send(self.request(&question, confirms)).await {
+        let answer = match self.send(&question, confirms).await {
             Ok(answer) => answer,
             Err(error) => return self.unanswered(&question, &error),
         };
@@ -142,7 +148,7 @@ impl Inner {
                 }
                 // Section 4.3.4: it confirms another version than the one that is here.
                 drop(answer);
-                return match self.origin.send(self.request(&question, false)).await {
+                return match self.send(&question, false).await {
                     Ok(answer) => self.take(question, answer, asked_at),
                     Err(error) => self.unanswered(&question, &error),
                 };
@@ -151,10 +157,28 @@ impl Inner {
         self.take(question, answer, asked_at)
     }
 
+    /// Asks, and once more where no answer came and there is nothing else to give: what is a GET may be asked twice (RFC
+    /// 9110, section 9.2.2), and one error sends a client's whole download elsewhere (facts: clients 1.13).
+    async fn send(&self, question: &Question, confirms: bool) -> Result<OriginAnswer, OriginError> {
+        let error = match self.origin.send(self.request(question, confirms)).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let left = question.deadline.since(self.clock.now());
+        if question.known.is_some() || !error.may_pass() || left < AGAIN_AFTER + LEFT_MIN {
+            return Err(error);
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+        self.origin.send(self.request(question, confirms)).await
+    }
+
     /// The request as the origin gets it.
     fn request(&self, question: &Question, confirms: bool) -> OriginRequest {
         let Question { route, parts, .. } = question;
         let mut headers = self.forwarded(route, &parts.headers);
+        // Ranges are for GET alone (RFC 9110, section 14.2), and go another way.
+        headers.remove(RANGE);
+        headers.remove(IF_RANGE);
         if let Some(known) = &question.known
             && parts.method == Method::GET
         {
@@ -215,6 +239,15 @@ impl Inner {
         answer: OriginAnswer,
         asked_at: UnixSecs,
     ) -> Came {
+        let conditions = question.known.is_none()
+            && CONDITIONS
+                .iter()
+                .any(|name| question.parts.headers.contains_key(name));
+        if let Some(why) = contradiction(&head_of(&answer), None, conditions) {
+            self.figures().origin_lies.increment(1);
+            tracing::warn!(url = %question.route.url, why, "an answer of the origin can not be passed on");
+            return self.without_answer(&question, 502, why.to_owned());
+        }
         let exchange = Exchange {
             immutable: false,
             authorized: question.authorized,

@@ -1,12 +1,17 @@
 //! Places the bytes of an origin's body into flights. The rule: a byte goes to the one place that the answer's head
-//! gave it; what is visible of a piece already is compared and never written again.
+//! gave it; what is visible of a piece already is compared and never written again; where something says what a piece must hash
+//! to, it is not visible before it does.
 
 use super::Trouble;
 use super::job::Task;
+use super::proving::Proving;
 use larder_content::PieceId;
+use larder_content::hash::PieceHasher;
 use larder_content::span::{piece_of, piece_start};
 use larder_proto::fetch::Failure;
-use larder_storage::flight::{Flight, FlightError, FlightState};
+use larder_proto::proving::{TAIL_BYTES, Verdict, is_too_slow};
+use larder_proto::time::Time;
+use larder_storage::flight::{Flight, FlightError, FlightState, HOLD_ALL};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +25,20 @@ const FRAME_AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Filler<'t> {
     task: &'t Task,
     at: u64,
-    current: Option<(PieceId, Option<Arc<Flight>>)>,
+    current: Option<Piece>,
+}
+
+/// The piece that is coming.
+struct Piece {
+    id: PieceId,
+    /// None: it is not this task's.
+    flight: Option<Arc<Flight>>,
+    /// Something says what it must hash to: it is held back until it is proved.
+    is_named: bool,
+    /// What has come of it, hashed as it came; None where nobody wants to know.
+    hasher: Option<PieceHasher>,
+    began: Time,
+    came: u32,
 }
 
 impl<'t> Filler<'t> {
@@ -63,14 +81,22 @@ impl<'t> Filler<'t> {
     }
 
     fn flight(&mut self, id: PieceId) -> Option<Arc<Flight>> {
-        match &self.current {
-            Some((current, flight)) if *current == id => flight.clone(),
-            _ => {
-                let flight = self.task.flight(id);
-                self.current = Some((id, flight.clone()));
-                flight
-            }
+        if let Some(piece) = self.current.as_ref().filter(|piece| piece.id == id) {
+            return piece.flight.clone();
         }
+        let flight = self.task.flight(id);
+        let Task { inner, content, .. } = self.task;
+        let is_named = flight.is_some() && inner.store.expected(content, id.piece).is_some();
+        let hashes = is_named || Proving::keeps_hashes(content);
+        self.current = Some(Piece {
+            id,
+            flight: flight.clone(),
+            is_named,
+            hasher: hashes.then(PieceHasher::default),
+            began: inner.clock.now(),
+            came: 0,
+        });
+        flight
     }
 
     async fn place(
@@ -80,6 +106,9 @@ impl<'t> Filler<'t> {
         bytes: &[u8],
     ) -> Result<(), Trouble> {
         if flight.state() == FlightState::Waiting {
+            if self.current.as_ref().is_some_and(|piece| piece.is_named) {
+                flight.hold_back(HOLD_ALL);
+            }
             self.give_memory(flight).await?;
         }
         let filled = flight.filled() as usize;
@@ -107,10 +136,73 @@ impl<'t> Filler<'t> {
                 error: FlightError::Closing,
             });
         }
+        self.look(flight, filled, bytes.len(), fresh);
         if flight.filled() == flight.len() {
-            self.current = None;
-            self.task.landed(flight.id());
+            return self.landed(flight);
         }
+        Ok(())
+    }
+
+    /// Hashes what has just come, and shows what can not be held back any longer.
+    fn look(&mut self, flight: &Flight, filled: usize, came: usize, fresh: &[u8]) {
+        let Some(piece) = &mut self.current else {
+            return;
+        };
+        if let Some(hasher) = &mut piece.hasher
+            && hasher.bytes() == filled as u64
+        {
+            hasher.update(fresh);
+        }
+        piece.came = piece
+            .came
+            .saturating_add(u32::try_from(came).unwrap_or(u32::MAX));
+        if piece.is_named {
+            let within = self.task.inner.clock.now().since(piece.began);
+            if is_too_slow(flight.len(), piece.came, within) {
+                flight.hold_back(TAIL_BYTES);
+            }
+        }
+    }
+
+    /// All bytes of a piece are there: it is judged, and kept if it is what it should be.
+    fn landed(&mut self, flight: &Flight) -> Result<(), Trouble> {
+        let Task { inner, content, .. } = self.task;
+        let id = flight.id();
+        let piece = self.current.take();
+        let is_named = piece.as_ref().is_some_and(|piece| piece.is_named)
+            || inner.store.expected(content, id.piece).is_some();
+        let hasher = piece.and_then(|piece| piece.hasher);
+        let hash = match (hasher, flight.frame()) {
+            (None, _) if !is_named => None,
+            (_, None) => None,
+            (hasher, Some(frame)) => {
+                let mut hasher = hasher.unwrap_or_default();
+                // Of a piece that an earlier answer began, nothing was hashed yet.
+                let from = usize::try_from(hasher.bytes()).unwrap_or(usize::MAX);
+                hasher.update(frame.bytes().get(from..).unwrap_or_default());
+                Some(hasher.finish())
+            }
+        };
+        if let Some(hash) = hash {
+            match inner.proving.judge(content, id, &hash) {
+                Verdict::Good | Verdict::DropHint => inner.store.saw(id, &hash),
+                Verdict::Again => {
+                    if !flight.restart() {
+                        self.task.refused_piece(id);
+                    }
+                    // By another request on another connection: what garbled this one may garble the next piece.
+                    return Err(Trouble {
+                        failure: Failure::Broken,
+                        error: FlightError::Origin,
+                    });
+                }
+                Verdict::Refuse => {
+                    self.task.refused_piece(id);
+                    return Ok(());
+                }
+            }
+        }
+        self.task.landed(id);
         Ok(())
     }
 

@@ -67,6 +67,7 @@ impl Task {
 
     /// Asks the origin and takes its answer in.
     pub(super) async fn run(mut self) {
+        self.inner.meet(&self.content).await;
         if let Err(trouble) = self.ask().await {
             self.ended(trouble);
         }
@@ -75,6 +76,7 @@ impl Task {
     /// Takes an answer in that came already: its body's bytes are those from `at` on. Where it is held, it comes no
     /// further ahead of those who take it than so many bytes.
     pub(super) async fn take_in(mut self, body: OriginBody, at: u64, held: Option<(Held, u64)>) {
+        self.inner.meet(&self.content).await;
         let filled = match held {
             None => self.fill(body, at).await,
             Some((held, ahead)) => self.fill_held(body, at, &held, ahead).await,
@@ -97,8 +99,19 @@ impl Task {
     /// A piece is full.
     pub(super) fn landed(&self, id: PieceId) {
         let owned = self.inner.queue.lock().landed(id);
+        if let Some(owned) = owned
+            && owned.keep()
+        {
+            self.inner.proving.landed(&self.content);
+        }
+        self.inner.work.notify_one();
+    }
+
+    /// A piece is given up, and the rest of what the answer brings is taken in.
+    pub(super) fn refused_piece(&self, id: PieceId) {
+        let owned = self.inner.queue.lock().landed(id);
         if let Some(owned) = owned {
-            owned.keep();
+            owned.abandon(FlightError::Unproved);
         }
         self.inner.work.notify_one();
     }

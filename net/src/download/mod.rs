@@ -2,7 +2,8 @@
 //! answered and every flight ends, whole or failed, whatever becomes of the task that works on it.
 //!
 //! `resolve` finds out what a URL is, for all who ask at once; `lead` puts the question to the origin. `queue` holds
-//! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes.
+//! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes, `proving`
+//! judges them.
 //! `exchange` is the way of what is not immutable, where a client wants all of it.
 
 mod adopt;
@@ -11,6 +12,7 @@ mod fill;
 mod job;
 mod lead;
 mod owned;
+mod proving;
 mod queue;
 mod reading;
 mod resolve;
@@ -33,6 +35,7 @@ use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
 use larder_storage::store::{Filter, Store};
 use parking_lot::Mutex;
+use proving::Proving;
 use queue::{GivenUp, Queue, want};
 use resolve::Resolving;
 use std::sync::{Arc, Weak};
@@ -67,6 +70,7 @@ struct Inner {
     queue: Mutex<Queue>,
     resolving: Resolving,
     turns: Turns,
+    proving: Proving,
     /// Wakes the one who starts requests.
     work: Arc<Notify>,
 }
@@ -84,6 +88,7 @@ impl Download {
         clock: Clock,
     ) -> Self {
         let limits = limits(&settings.load());
+        let proving = Proving::start(&store, origin.figures());
         let inner = Arc::new(Inner {
             store,
             settings,
@@ -93,6 +98,7 @@ impl Download {
             queue: Mutex::new(Queue::new(limits)),
             resolving: Resolving::default(),
             turns: Turns::default(),
+            proving,
             work: Arc::new(Notify::new()),
         });
         let closing = CloseOnDrop(Arc::downgrade(&inner));

@@ -1,7 +1,7 @@
 //! What is not stored passes through here, from its origin to the one client that asked. The rule: only listed
 //! request headers go upstream, and no header that concerns one connection goes either way.
 
-use super::reading::pairs;
+use super::reading::{head_of, pairs};
 use super::{Download, Inner};
 use crate::origin::{BoxError, Lane, OriginAnswer, OriginError, OriginRequest, RequestBody};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -11,6 +11,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::invalidation::invalidated;
+use larder_proto::upstream::contradiction;
 use larder_storage::store::Filter;
 
 /// The body of an answer that passes through.
@@ -38,6 +39,9 @@ const FORWARDED: [HeaderName; 19] = [
     header::USER_AGENT,
     header::VIA,
 ];
+
+/// What makes 304 an answer.
+const CONDITIONS: [HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH];
 
 /// Headers that concern one connection only (RFC 9110 section 7.6.1), and what the data plane writes itself.
 const OF_ONE_CONNECTION: [HeaderName; 11] = [
@@ -74,6 +78,12 @@ impl Download {
         match self.0.origin.send(asked).await {
             Ok(answer) => {
                 self.0.invalidate(&request.method, route, &answer).await;
+                let reads = [Method::GET, Method::HEAD].contains(&request.method);
+                if let Some(why) = wrong(&request.headers, &answer).filter(|_| reads) {
+                    self.0.figures().origin_lies.increment(1);
+                    tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
+                    return refused(StatusCode::BAD_GATEWAY, why);
+                }
                 let body = answer
                     .body
                     .map_err(|e| Box::new(e) as BoxError)
@@ -86,6 +96,13 @@ impl Download {
             Err(error) => refusal(&error),
         }
     }
+}
+
+/// What is wrong with an answer to a request with these fields.
+fn wrong(asked: &HeaderMap, answer: &OriginAnswer) -> Option<&'static str> {
+    let range = asked.get(header::RANGE).map(HeaderValue::as_bytes);
+    let conditional = CONDITIONS.iter().any(|name| asked.contains_key(name));
+    contradiction(&head_of(answer), range, conditional)
 }
 
 /// Fields by which a client could speak for a proxy in front of the origin, or for another request than its own. Nobody
@@ -185,13 +202,16 @@ impl Inner {
 }
 
 fn refusal(error: &OriginError) -> Response<ThroughBody> {
-    let text = format!("larder: {error}\n");
-    let body = Full::new(Bytes::from(text))
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    refused(status, &error.to_string())
+}
+
+fn refused(status: StatusCode, why: &str) -> Response<ThroughBody> {
+    let body = Full::new(Bytes::from(format!("larder: {why}\n")))
         .map_err(|never| match never {})
         .boxed_unsync();
     let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),

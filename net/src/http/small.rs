@@ -101,9 +101,14 @@ pub(crate) fn write_refusal(
     }
 }
 
+/// Names that are written otherwise than their words begin.
+const OWN_CASE: [&str; 5] = ["ETag", "Content-MD5", "X-CID", "X-CCC", "WWW-Authenticate"];
+
 /// `content-type` as `Content-Type`; clients look names up by their case (facts: clients, section 1.6).
 pub(crate) fn title_case(name: &str) -> impl Iterator<Item = u8> {
     let mut first = true;
+    let mut own = OWN_CASE.iter().filter(|own| own.eq_ignore_ascii_case(name));
+    let name = own.next().copied().unwrap_or(name);
     name.bytes().map(move |byte| {
         let begins = std::mem::replace(&mut first, byte == b'-');
         if begins {
@@ -124,6 +129,7 @@ mod tests {
             status,
             headers: vec![
                 ("location".to_owned(), "/b".to_owned()),
+                ("etag".to_owned(), "\"x\"".to_owned()),
                 ("transfer-encoding".to_owned(), "chunked".to_owned()),
                 ("x-bad".to_owned(), "a\r\nSet-Cookie: b".to_owned()),
             ],
@@ -148,11 +154,12 @@ mod tests {
             "{whole}"
         );
         assert!(whole.contains("\r\nLocation: /b\r\n"));
+        assert!(whole.contains("\r\nETag: \"x\"\r\n"));
         assert!(whole.contains("\r\nX-Cache-Status: MISS\r\n"));
         assert!(whole.ends_with("\r\nContent-Length: 4\r\n\r\ngone"));
         assert!(!whole.contains("chunked") && !whole.contains("Set-Cookie"));
         assert!(written(404, true).ends_with("\r\nContent-Length: 4\r\n\r\n"));
-        assert!(written(204, false).ends_with("Location: /b\r\n\r\n"));
+        assert!(written(204, false).ends_with("Location: /b\r\nETag: \"x\"\r\n\r\n"));
         assert!(written(599, false).starts_with("HTTP/1.1 599 Unknown\r\n"));
     }
 }

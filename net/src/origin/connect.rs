@@ -2,13 +2,16 @@
 
 use super::error::OriginError;
 use super::guard::{self, Target};
+use super::network::Network;
+use super::pool::Place;
+use super::proxy::{self, Knowledge};
 use super::tls::Roots;
-use larder_proto::http::route::Authority;
+use crate::settings::Settings;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,37 +29,59 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Opens a connection to `origin`, wherever `target` says that is.
+/// What a connection is opened with.
+pub(super) struct Means<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) network: &'a Arc<dyn Network>,
+    pub(super) roots: &'a Roots,
+    pub(super) knowledge: &'a Knowledge,
+}
+
+/// Opens a connection to an origin, or to the proxy that asks it.
 ///
 /// # Errors
-/// The address is refused, nobody accepts, the handshake fails, or all that takes longer than `timeout`.
-pub(super) async fn connect(
-    origin: &Authority,
-    target: &Target,
-    roots: &Roots,
-    ca_file: Option<&Path>,
-    timeout: Duration,
-) -> Result<Stream, OriginError> {
+/// The address is refused, nobody accepts, the proxy opens no tunnel, the handshake fails, or all that takes longer
+/// than the connect timeout.
+pub(super) async fn connect(place: &Place, means: &Means<'_>) -> Result<Stream, OriginError> {
+    let timeout = Duration::from_millis(means.settings.connect_timeout_ms);
+    let origin = &place.origin;
+    let proxy = match (&place.target, &means.settings.proxy) {
+        (Target::Proxy(_), Some(proxy)) => Some(proxy),
+        _ => None,
+    };
     let all = async {
-        let addresses = guard::addresses(origin, target, timeout).await?;
-        let tcp = race(addresses).await;
-        let tcp = tcp.map_err(|e| OriginError::Connect {
-            origin: origin.to_string(),
-            cause: e.to_string(),
-        })?;
-        // Request heads are small and must not wait for the acknowledgement of what went before.
-        tcp.set_nodelay(true).map_err(|e| OriginError::Connect {
-            origin: origin.to_string(),
-            cause: e.to_string(),
-        })?;
+        let mut tcp =
+            open(place, means.network, timeout)
+                .await
+                .map_err(|e| match (&place.target, e) {
+                    (
+                        Target::Proxy(to),
+                        OriginError::Connect { cause, .. } | OriginError::Resolve { cause, .. },
+                    ) => OriginError::Proxy {
+                        proxy: to.clone(),
+                        origin: origin.to_string(),
+                        cause: format!("it can not be reached: {cause}"),
+                    },
+                    (_, e) => e,
+                })?;
         if !origin.https {
             return Ok(Stream::Plain(tcp));
         }
+        if let Some(proxy) = proxy {
+            proxy::tunnel(&mut tcp, means.knowledge, proxy, origin).await?;
+        }
         let tls = |cause: String| OriginError::Tls {
             origin: origin.to_string(),
-            cause,
+            cause: match (proxy, cause.contains("UnknownIssuer")) {
+                (Some(proxy), true) => format!(
+                    "{cause}; if the proxy {} looks into TLS, name its certificate authority by [origins] ca_file",
+                    proxy.rules.authority()
+                ),
+                _ => cause,
+            },
         };
-        let config = roots.config(ca_file).map_err(tls)?;
+        let ca_file = means.settings.ca_file.as_deref();
+        let config = means.roots.config(ca_file).map_err(tls)?;
         let name = ServerName::try_from(guard::bare(&origin.host).to_owned())
             .map_err(|e| tls(e.to_string()))?;
         let stream = TlsConnector::from(config)
@@ -69,17 +94,41 @@ pub(super) async fn connect(
         Ok(done) => done,
         Err(_) => {
             let limit_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            Err(OriginError::Timeout {
-                origin: origin.to_string(),
-                doing: "to accept a connection",
-                limit_ms,
+            Err(match proxy {
+                Some(proxy) => OriginError::Proxy {
+                    proxy: proxy.rules.authority(),
+                    origin: origin.to_string(),
+                    cause: format!("it opened no way there within {limit_ms} ms"),
+                },
+                None => OriginError::Timeout {
+                    origin: origin.to_string(),
+                    doing: "to accept a connection",
+                    limit_ms,
+                },
             })
         }
     }
 }
 
+async fn open(
+    place: &Place,
+    network: &Arc<dyn Network>,
+    timeout: Duration,
+) -> Result<TcpStream, OriginError> {
+    let addresses =
+        guard::addresses(&place.origin, &place.target, network.as_ref(), timeout).await?;
+    let failed = |e: io::Error| OriginError::Connect {
+        origin: place.origin.to_string(),
+        cause: e.to_string(),
+    };
+    let tcp = race(addresses, network).await.map_err(failed)?;
+    // Request heads are small and must not wait for the acknowledgement of what went before.
+    tcp.set_nodelay(true).map_err(failed)?;
+    Ok(tcp)
+}
+
 /// Tries the addresses in order, the next one beside the last if that one is slow; the first to accept wins.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn race(addresses: Vec<SocketAddr>, network: &Arc<dyn Network>) -> io::Result<TcpStream> {
     let mut tries = JoinSet::new();
     let mut left = addresses.into_iter();
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
@@ -87,8 +136,10 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
         let next = left.next();
         let more = next.is_some();
         if let Some(address) = next {
+            let network = Arc::clone(network);
             tries.spawn(async move {
-                TcpStream::connect(address)
+                network
+                    .connect(address)
                     .await
                     .map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
             });

@@ -76,6 +76,26 @@ pub enum OriginError {
         /// The limit that was passed.
         limit_ms: u64,
     },
+    /// The upstream proxy could not be used.
+    #[error("the proxy {proxy} ([origins] proxy), asked for {origin}: {cause}")]
+    Proxy {
+        /// The proxy.
+        proxy: String,
+        /// The authority that was to be asked.
+        origin: String,
+        /// What is wrong, and what to do.
+        cause: String,
+    },
+    /// The upstream proxy wants a login, or another one.
+    #[error("the proxy {proxy} ([origins] proxy), asked for {origin}: {cause}")]
+    ProxyLogin {
+        /// The proxy.
+        proxy: String,
+        /// The authority that was to be asked.
+        origin: String,
+        /// What is wrong, and what to do.
+        cause: String,
+    },
     /// More redirects than are followed, or one that leads nowhere.
     #[error("{origin} redirects wrongly: {cause}")]
     Redirect {
@@ -83,6 +103,14 @@ pub enum OriginError {
         origin: String,
         /// What is wrong with it.
         cause: &'static str,
+    },
+    /// The body that a client sent for the origin ended before its end, or is none.
+    #[error("the body of the request to {origin} is broken: {cause}")]
+    Body {
+        /// The authority that was asked.
+        origin: String,
+        /// What is wrong with it.
+        cause: String,
     },
     /// The request can not be put on the wire.
     #[error("the request to {origin} can not be built: {cause}")]
@@ -95,12 +123,13 @@ pub enum OriginError {
 }
 
 impl OriginError {
-    /// The status that a client hears: 403, 502 or 504.
+    /// The status that a client hears: 400, 403, 502 or 504.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
             Self::Forbidden { .. } | Self::ForbiddenAddress { .. } => 403,
             Self::Timeout { .. } => 504,
+            Self::Body { .. } => 400,
             _ => 502,
         }
     }
@@ -114,6 +143,19 @@ impl OriginError {
                 | Self::ForbiddenAddress { .. }
                 | Self::Redirect { .. }
                 | Self::Request { .. }
+                | Self::Body { .. }
+                // Once more, and once more again: so accounts are locked.
+                | Self::ProxyLogin { .. }
         )
+    }
+
+    /// Where the upstream proxy is to blame: what is wrong with it, without the origin.
+    pub(super) fn of_proxy(&self) -> Option<String> {
+        match self {
+            Self::Proxy { proxy, cause, .. } | Self::ProxyLogin { proxy, cause, .. } => {
+                Some(format!("the proxy {proxy}: {cause}"))
+            }
+            _ => None,
+        }
     }
 }

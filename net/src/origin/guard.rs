@@ -1,7 +1,10 @@
 //! Which addresses an origin's name may lead to. The rule: a connection is opened to the very address that was
 //! checked, so that a name which resolves differently the second time (DNS rebinding) gains nothing.
+//!
+//! With an upstream proxy the proxy resolves: only the allow-list stands between a name and what it leads to there.
 
 use super::error::OriginError;
+use super::network::Network;
 use larder_proto::http::address::refused_address;
 use larder_proto::http::route::Authority;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +17,8 @@ pub(super) enum Target {
     Trusted(String),
     /// Wherever the name leads, but for addresses that are refused.
     Guarded,
+    /// To the upstream proxy at this `host:port`, which resolves the name itself.
+    Proxy(String),
 }
 
 /// The addresses to try for an authority, in the resolver's order.
@@ -23,18 +28,19 @@ pub(super) enum Target {
 pub(super) async fn addresses(
     origin: &Authority,
     target: &Target,
+    network: &dyn Network,
     timeout: Duration,
 ) -> Result<Vec<SocketAddr>, OriginError> {
     let (host, port) = match target {
-        Target::Trusted(to) => split(to, origin.port),
+        Target::Trusted(to) | Target::Proxy(to) => split(to, origin.port),
         Target::Guarded => (bare(&origin.host), origin.port),
     };
     let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => lookup(origin, host, port, timeout).await?,
+        Err(_) => lookup(origin, host, port, network, timeout).await?,
     };
     match target {
-        Target::Trusted(_) => Ok(found),
+        Target::Trusted(_) | Target::Proxy(_) => Ok(found),
         Target::Guarded => permitted(origin, found),
     }
 }
@@ -43,12 +49,12 @@ async fn lookup(
     origin: &Authority,
     host: &str,
     port: u16,
+    network: &dyn Network,
     timeout: Duration,
 ) -> Result<Vec<SocketAddr>, OriginError> {
-    let looked = tokio::time::timeout(timeout, tokio::net::lookup_host((host, port))).await;
+    let looked = tokio::time::timeout(timeout, network.resolve(host, port)).await;
     let cause = match looked {
         Ok(Ok(found)) => {
-            let found: Vec<SocketAddr> = found.collect();
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -114,6 +120,7 @@ pub(super) fn bare(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::network::SystemNetwork;
 
     fn authority(host: &str, port: u16) -> Authority {
         Authority {
@@ -142,13 +149,18 @@ mod tests {
             "169.254.169.254",
             "[::ffff:10.0.0.1]",
         ] {
-            let error = addresses(&authority(host, 80), &Target::Guarded, second)
-                .await
-                .expect_err(host);
+            let error = addresses(
+                &authority(host, 80),
+                &Target::Guarded,
+                &SystemNetwork,
+                second,
+            )
+            .await
+            .expect_err(host);
             assert_eq!(error.status(), 403, "{host}: {error}");
         }
         let to = Target::Trusted("127.0.0.1:8000".to_owned());
-        let found = addresses(&authority("dl.example", 80), &to, second)
+        let found = addresses(&authority("dl.example", 80), &to, &SystemNetwork, second)
             .await
             .expect("trusted");
         assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 8000))]);

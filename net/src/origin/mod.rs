@@ -5,31 +5,37 @@ mod body;
 mod connect;
 mod error;
 mod guard;
+mod network;
 mod pool;
+mod proxy;
 mod redirect;
 mod tls;
 
 pub use body::OriginBody;
 pub use error::OriginError;
+pub use network::{Doing, Network, SystemNetwork};
 pub use pool::{BoxError, Lane, RequestBody};
 
 use crate::metrics::Figures;
-use crate::settings::Settings;
+use crate::settings::{Proxy, Settings};
 use ::http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION, USER_AGENT, VIA,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT, VIA,
 };
 use ::http::{Method, Request, StatusCode};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use connect::Means;
 use guard::Target;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use larder_proto::http::route::Authority;
 use pool::{AbortOnDrop, Lease, Link, Place, Pool};
+use proxy::Knowledge;
 use redirect::REDIRECTS_MAX;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tls::Roots;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -100,6 +106,8 @@ struct Inner {
     figures: Arc<Figures>,
     pool: Arc<Pool>,
     roots: Roots,
+    network: Arc<dyn Network>,
+    proxy: Knowledge,
     swept: AtomicBool,
 }
 
@@ -107,7 +115,19 @@ impl OriginClient {
     /// A client under these settings, which it reads anew for each request.
     #[must_use]
     pub fn new(settings: Arc<ArcSwap<Settings>>, figures: Arc<Figures>) -> Self {
+        Self::on(Arc::new(SystemNetwork), settings, figures)
+    }
+
+    /// The same, with names and sockets of another kind.
+    #[must_use]
+    pub fn on(
+        network: Arc<dyn Network>,
+        settings: Arc<ArcSwap<Settings>>,
+        figures: Arc<Figures>,
+    ) -> Self {
         Self(Arc::new(Inner {
+            network,
+            proxy: Knowledge::default(),
             settings,
             figures,
             pool: Arc::new(Pool::default()),
@@ -120,6 +140,14 @@ impl OriginClient {
     #[must_use]
     pub fn figures(&self) -> &Arc<Figures> {
         &self.0.figures
+    }
+
+    /// What is wrong with the upstream proxy, in words; nothing where there is none.
+    #[must_use]
+    pub fn proxy_notes(&self) -> Vec<String> {
+        let settings = self.0.settings.load();
+        let proxy = settings.proxy.as_ref();
+        proxy.map_or_else(Vec::new, |proxy| self.0.proxy.notes(proxy))
     }
 
     /// Asks, and follows redirects of GET and HEAD up to ten times.
@@ -153,6 +181,9 @@ impl OriginClient {
                     lane,
                 )
                 .await;
+            if matches!(place.target, Target::Proxy(_)) {
+                self.0.proxy.went(sent.as_ref().err());
+            }
             let answer = match sent {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -194,15 +225,20 @@ impl OriginClient {
     /// Where connections to `origin` go, if they may go anywhere.
     fn place(&self, settings: &Settings, origin: &Authority) -> Result<Place, OriginError> {
         let rules = &settings.rules;
-        let target = match rules.connect_to(&origin.host) {
-            Some(to) => Target::Trusted(to.to_owned()),
-            None if rules.trusts(&origin.host) => Target::Trusted(origin.host.clone()),
-            None if rules.allows(origin.https, &origin.host, origin.port) => Target::Guarded,
-            None => {
+        let proxy = settings.proxy.as_ref().map(|proxy| &proxy.rules);
+        let proxy = proxy.filter(|proxy| proxy.serves(&origin.host, origin.port));
+        let trusted = rules.trusts(&origin.host);
+        // What the administrator said where to find is found there, without anybody between.
+        let target = match (rules.connect_to(&origin.host), proxy) {
+            (Some(to), _) => Target::Trusted(to.to_owned()),
+            (None, _) if !trusted && !rules.allows(origin.https, &origin.host, origin.port) => {
                 return Err(OriginError::Forbidden {
                     origin: origin.to_string(),
                 });
             }
+            (None, Some(proxy)) => Target::Proxy(proxy.authority()),
+            (None, None) if trusted => Target::Trusted(origin.host.clone()),
+            (None, None) => Target::Guarded,
         };
         Ok(Place {
             origin: origin.clone(),
@@ -225,6 +261,10 @@ impl OriginClient {
         lane: Lane,
     ) -> Result<OriginAnswer, OriginError> {
         let origin = place.origin.to_string();
+        let proxy = settings
+            .proxy
+            .as_ref()
+            .filter(|_| matches!(place.target, Target::Proxy(_)));
         let limit_ms = settings.origin_head_timeout_ms;
         let limit = Duration::from_millis(limit_ms);
         let timeout = |doing| OriginError::Timeout {
@@ -254,12 +294,21 @@ impl OriginClient {
                 Some(link) => link,
                 None => self.open(settings, place).await?,
             };
-            let request = build(&origin, target, method, headers, body.take())?;
+            let mut request = build(&origin, target, method, headers, body.take())?;
+            if let Some(proxy) = proxy.filter(|_| !place.origin.https) {
+                self.address_proxy(&mut request, proxy, &place.origin)?;
+            }
             match tokio::time::timeout(limit, link.sender.send_request(request)).await {
                 Err(_) => return Err(timeout("to begin its answer")),
                 // A server may close an idle connection just as it is used again: once more, on a fresh one.
                 Ok(Err(error)) if reused && !error.is_parse() => {
                     tracing::debug!(origin, "an idle connection was dead: {error}");
+                }
+                Ok(Err(error)) if error.is_user() => {
+                    return Err(OriginError::Body {
+                        origin,
+                        cause: words(&error),
+                    });
                 }
                 Ok(Err(error)) => {
                     return Err(OriginError::NoAnswer {
@@ -272,6 +321,28 @@ impl OriginClient {
                     if let Some(cause) = unusable(parts.status, &parts.headers) {
                         let cause = cause.to_owned();
                         return Err(OriginError::NoAnswer { origin, cause });
+                    }
+                    if parts.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                        // Whoever asked larder can do nothing about it.
+                        return Err(match proxy {
+                            Some(proxy) => {
+                                let basic = proxy::basic_offered(&parts.headers);
+                                self.0.proxy.asks_for_login(proxy, &place.origin, basic)
+                            }
+                            None => OriginError::NoAnswer {
+                                origin,
+                                cause: "it asks for a proxy's login (407); a proxy stands between that \
+                                        [origins] proxy does not name"
+                                    .to_owned(),
+                            },
+                        });
+                    }
+                    if let Some(proxy) = proxy {
+                        let status = parts.status.as_u16();
+                        let https = place.origin.https;
+                        self.0
+                            .proxy
+                            .answered(proxy, https, headers, status, &parts.headers);
                     }
                     let lease = Lease::new(&self.0.pool, place.clone(), link, permit);
                     let stall = Duration::from_millis(settings.origin_stall_timeout_ms);
@@ -294,17 +365,37 @@ impl OriginClient {
         }
     }
 
+    /// Makes of a request to an http origin one to the proxy: in absolute form (RFC 9112, section 3.2.2), with the
+    /// login for it.
+    fn address_proxy(
+        &self,
+        request: &mut Request<RequestBody>,
+        proxy: &Proxy,
+        origin: &Authority,
+    ) -> Result<(), OriginError> {
+        let wrong = |cause: String| OriginError::Proxy {
+            proxy: proxy.rules.authority(),
+            origin: origin.to_string(),
+            cause,
+        };
+        let absolute = format!("http://{origin}{}", request.uri());
+        *request.uri_mut() = absolute
+            .parse()
+            .map_err(|e: ::http::uri::InvalidUri| wrong(e.to_string()))?;
+        if let Some(login) = self.0.proxy.login(proxy, Instant::now()).map_err(wrong)? {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login);
+        }
+        Ok(())
+    }
+
     async fn open(&self, settings: &Settings, place: &Place) -> Result<Link, OriginError> {
-        let timeout = Duration::from_millis(settings.connect_timeout_ms);
-        let ca_file = settings.ca_file.as_deref();
-        let stream = connect::connect(
-            &place.origin,
-            &place.target,
-            &self.0.roots,
-            ca_file,
-            timeout,
-        )
-        .await?;
+        let means = Means {
+            settings,
+            network: &self.0.network,
+            roots: &self.0.roots,
+            knowledge: &self.0.proxy,
+        };
+        let stream = connect::connect(place, &means).await?;
         let shaken = hyper::client::conn::http1::Builder::new()
             .handshake(TokioIo::new(stream))
             .await;
@@ -381,6 +472,12 @@ fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
     // RFC 9110, section 15.2.2: only who asked for another protocol may be told that it follows.
     if status.is_informational() {
         return Some("it changes to a protocol that nobody asked for");
+    }
+    // RFC 9112, section 6.3: where two readers could find two ends, neither is taken. Of an answer without a body hyper
+    // gives both on.
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    if lengths > 1 || (lengths == 1 && headers.contains_key(TRANSFER_ENCODING)) {
+        return Some("it says more than once how long it is");
     }
     let field_bytes = |(name, value): (&::http::HeaderName, &HeaderValue)| {
         name.as_str().len() + value.as_bytes().len()

@@ -43,6 +43,23 @@ pub(super) struct Place {
     pub(super) target: Target,
 }
 
+impl Place {
+    /// Which idle connections are as good as another for this place: on those to a proxy, any http origin can be asked.
+    pub(super) fn of_links(&self) -> Self {
+        match &self.target {
+            Target::Proxy(_) if !self.origin.https => Self {
+                origin: Authority {
+                    https: false,
+                    host: String::new(),
+                    port: 0,
+                },
+                target: self.target.clone(),
+            },
+            _ => self.clone(),
+        }
+    }
+}
+
 /// All idle connections, and the right to have more.
 #[derive(Default)]
 pub(super) struct Pool(Mutex<HashMap<Place, Host>>);
@@ -108,12 +125,14 @@ impl Lease {
         if link.sender.is_closed() {
             return;
         }
-        if let Some(host) = pool.0.lock().get_mut(&place) {
-            host.idle.push(Idle {
-                link,
-                since: Instant::now(),
-            });
-        }
+        let mut hosts = pool.0.lock();
+        let host = hosts
+            .entry(place.of_links())
+            .or_insert_with(|| Host::new(1));
+        host.idle.push(Idle {
+            link,
+            since: Instant::now(),
+        });
     }
 }
 
@@ -146,8 +165,9 @@ impl Pool {
 
     /// An idle connection that is ready for a request, the most recently used first.
     pub(super) async fn idle(&self, place: &Place) -> Option<Link> {
+        let place = place.of_links();
         loop {
-            let idle = self.0.lock().get_mut(place)?.idle.pop()?;
+            let idle = self.0.lock().get_mut(&place)?.idle.pop()?;
             if idle.since.elapsed() > IDLE_MAX {
                 continue;
             }

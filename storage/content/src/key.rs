@@ -54,6 +54,11 @@ impl Family {
     }
 }
 
+/// Whether what one host says of a file concerns the files of another: they are one host, or both the vendor's.
+pub(crate) fn are_of_one_house(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other) || (Family::of(one).is_some() && Family::of(other).is_some())
+}
+
 /// True where the names differ at most by case and by labels in front.
 fn is_or_below(host: &str, domain: &str) -> bool {
     let (host, domain) = (host.as_bytes(), domain.as_bytes());

@@ -1,8 +1,10 @@
 //! What content is: identities, spans and piece hashes. The ground floor of larder: pure values, no I/O, no clock.
 #![forbid(unsafe_code)]
 
+pub mod hash;
 pub mod ids;
 pub mod key;
+pub mod neighbour;
 pub mod phf;
 pub mod span;
 

@@ -6,6 +6,7 @@
 
 use super::pending::Pending;
 use super::row::{self, Entry};
+use crate::proof::Proof;
 use larder_content::{ContentNo, UrlKey};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::HashMap;
@@ -17,6 +18,12 @@ const CONTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("contents
 
 /// URL key -> content number. It holds where that content's row names the key too.
 const KEYS: TableDefinition<'_, [u8; 32], u64> = TableDefinition::new("keys-1");
+
+/// Content number -> what proves its bytes.
+const PROOFS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("proofs-1");
+
+/// Content number and part -> hashes of pieces.
+const HASHES: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("hashes-1");
 
 /// Why the catalogue did not do as it was told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,13 +98,19 @@ pub(super) fn close(database: Database) {
 /// Makes the tables where they are missing, so that reading them is no error.
 pub(super) fn make_tables(database: &Database) -> Result<(), redb::Error> {
     let reading = database.begin_read()?;
-    if reading.open_table(CONTENTS).is_ok() && reading.open_table(KEYS).is_ok() {
+    if reading.open_table(CONTENTS).is_ok()
+        && reading.open_table(KEYS).is_ok()
+        && reading.open_table(PROOFS).is_ok()
+        && reading.open_table(HASHES).is_ok()
+    {
         return Ok(());
     }
     let mut writing = database.begin_write()?;
     writing.set_quick_repair(true);
     writing.open_table(CONTENTS)?;
     writing.open_table(KEYS)?;
+    writing.open_table(PROOFS)?;
+    writing.open_table(HASHES)?;
     Ok(writing.commit()?)
 }
 
@@ -106,6 +119,8 @@ pub(super) fn make_tables(database: &Database) -> Result<(), redb::Error> {
 pub(super) struct All {
     /// The contents, each with the keys that lead to it.
     pub(super) contents: Vec<(ContentNo, Entry)>,
+    /// What proves their bytes.
+    pub(super) proofs: Vec<(ContentNo, Proof)>,
     /// Rows that cannot be read.
     pub(super) unreadable: Vec<ContentNo>,
 }
@@ -131,7 +146,27 @@ pub(super) fn read_all(database: &Database) -> Result<All, redb::Error> {
         entry.keys.retain(|key| owners.get(key) == Some(&raw));
         all.contents.push((no, entry));
     }
+    for item in reading.open_table(PROOFS)?.iter()? {
+        let (no, row) = item?;
+        let no = ContentNo::new(no.value());
+        // One that cannot be read is none: then nothing is proved, which costs no byte.
+        if let Some(proof) = row::decode_proof(no, row.value()) {
+            all.proofs.push((no, proof));
+        }
+    }
     Ok(all)
+}
+
+/// A part of a content's hashes; none where it is not there, or damaged.
+pub(super) fn read_hashes(
+    database: &Database,
+    no: ContentNo,
+    part: u32,
+) -> Result<Option<Vec<u8>>, redb::Error> {
+    let reading = database.begin_read()?;
+    let hashes = reading.open_table(HASHES)?;
+    let row = hashes.get((no.get(), part))?;
+    Ok(row.and_then(|row| row::decode_hashes(no, part, row.value())))
 }
 
 /// What a key leads to: the content, and its entry unless the row cannot be read.
@@ -188,6 +223,29 @@ pub(super) fn write(database: &Database, changes: &Pending) -> Result<(), redb::
                 }
                 None => contents.remove(no.get())?,
             };
+        }
+        let mut proofs = writing.open_table(PROOFS)?;
+        let mut hashes = writing.open_table(HASHES)?;
+        for (no, change) in &changes.contents {
+            if change.is_none() {
+                proofs.remove(no.get())?;
+                hashes.retain_in((no.get(), 0)..=(no.get(), u32::MAX), |_, _| false)?;
+            }
+        }
+        for (no, proof) in &changes.proofs {
+            if let Some(row) = row::encode_proof(*no, proof) {
+                proofs.insert(no.get(), row.as_slice())?;
+            }
+        }
+        for ((no, part), change) in &changes.hashes {
+            let at = (no.get(), *part);
+            match change {
+                Some(bytes) => {
+                    let row = row::encode_hashes(*no, *part, bytes);
+                    hashes.insert(at, row.as_slice())?;
+                }
+                None => _ = hashes.remove(at)?,
+            }
         }
         for (key, no) in &changes.keys {
             let owner = changes.contents.get(no).and_then(Option::as_ref);

@@ -2,6 +2,7 @@
 //! one owner for each key, so that it grows with the objects and not with the calls, however long the disk is full.
 
 use super::row::Entry;
+use crate::proof::Proof;
 use larder_content::{ContentNo, UrlKey};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,10 @@ pub(super) struct Pending {
     pub(super) contents: HashMap<ContentNo, Option<Arc<Entry>>>,
     /// Which content each key was given to last. It leads there only if that content still names it.
     pub(super) keys: HashMap<UrlKey, ContentNo>,
+    /// What proves the bytes of contents.
+    pub(super) proofs: HashMap<ContentNo, Proof>,
+    /// Parts of their hashes; None: the part is removed.
+    pub(super) hashes: HashMap<(ContentNo, u32), Option<Arc<Vec<u8>>>>,
 }
 
 /// What changes say about a key or a content.
@@ -35,10 +40,30 @@ impl Pending {
 
     pub(super) fn remove(&mut self, no: ContentNo) {
         self.contents.insert(no, None);
+        self.proofs.remove(&no);
+        self.hashes.retain(|(of, _), _| *of != no);
+    }
+
+    /// Whether a content is among what is removed.
+    pub(super) fn removes(&self, no: ContentNo) -> bool {
+        matches!(self.contents.get(&no), Some(None))
+    }
+
+    /// Proofs of a content that is being removed would outlive it.
+    pub(super) fn put_proof(&mut self, no: ContentNo, proof: Proof) {
+        if !self.removes(no) {
+            self.proofs.insert(no, proof);
+        }
+    }
+
+    pub(super) fn put_hashes(&mut self, no: ContentNo, part: u32, hashes: Option<Vec<u8>>) {
+        if !self.removes(no) {
+            self.hashes.insert((no, part), hashes.map(Arc::new));
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.contents.is_empty()
+        self.contents.is_empty() && self.proofs.is_empty() && self.hashes.is_empty()
     }
 
     /// What is known of a content by its number, where `key` is asked for.
@@ -64,6 +89,16 @@ impl Pending {
         }
         for (key, no) in &older.keys {
             self.keys.entry(*key).or_insert(*no);
+        }
+        for (no, proof) in &older.proofs {
+            if !self.removes(*no) {
+                self.proofs.entry(*no).or_insert_with(|| proof.clone());
+            }
+        }
+        for (at, hashes) in &older.hashes {
+            if !self.removes(at.0) {
+                self.hashes.entry(*at).or_insert_with(|| hashes.clone());
+            }
         }
     }
 }

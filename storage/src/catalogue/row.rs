@@ -5,6 +5,7 @@
 //! JSON for the record, because a row is written once per object and never read on the way of a hit: fields can come
 //! and go without a new format. The keys are plain bytes, because hexadecimal would double them.
 
+use crate::proof::Proof;
 use crate::record::Record;
 use larder_content::{ContentNo, UrlKey};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -55,6 +56,42 @@ pub(super) fn decode(no: ContentNo, row: &[u8]) -> Option<Entry> {
 /// The keys of a row; none where it is damaged.
 pub(super) fn keys(no: ContentNo, row: &[u8]) -> Vec<UrlKey> {
     parts(no, row).map(|(keys, _)| keys).unwrap_or_default()
+}
+
+/// The row of what proves a content's bytes; none where it cannot be written, which is not reached.
+pub(super) fn encode_proof(no: ContentNo, proof: &Proof) -> Option<Vec<u8>> {
+    let mut row = vec![0; 8];
+    serde_json::to_writer(&mut row, proof).ok()?;
+    Some(sealed(no.get(), row))
+}
+
+/// What proves a content's bytes; none where the row is damaged or cannot be understood.
+pub(super) fn decode_proof(no: ContentNo, row: &[u8]) -> Option<Proof> {
+    serde_json::from_slice(opened(no.get(), row)?).ok()
+}
+
+/// The row of a part of a content's hashes.
+pub(super) fn encode_hashes(no: ContentNo, part: u32, hashes: &[u8]) -> Vec<u8> {
+    let mut row = vec![0; 8];
+    row.extend_from_slice(hashes);
+    sealed(no.get() ^ u64::from(part), row)
+}
+
+/// The hashes in a row; none where it is damaged.
+pub(super) fn decode_hashes(no: ContentNo, part: u32, row: &[u8]) -> Option<Vec<u8>> {
+    opened(no.get() ^ u64::from(part), row).map(<[u8]>::to_vec)
+}
+
+/// Puts the checksum in front, which covers what the row is about.
+fn sealed(seed: u64, mut row: Vec<u8>) -> Vec<u8> {
+    let sum = xxh3_64_with_seed(&row[8..], seed);
+    row[..8].copy_from_slice(&sum.to_le_bytes());
+    row
+}
+
+fn opened(seed: u64, row: &[u8]) -> Option<&[u8]> {
+    let (sum, rest) = row.split_first_chunk::<8>()?;
+    (u64::from_le_bytes(*sum) == xxh3_64_with_seed(rest, seed)).then_some(rest)
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ impl Shared {
                     .fetch_add(opened.unreadable, Ordering::Relaxed);
                 self.drop_unreadable(&base, &all.unreadable);
                 let row = |(no, entry): (ContentNo, Entry)| (no, entry.record, entry.keys);
+                opened.proofs = all.proofs;
                 opened.rows = all.contents.into_iter().map(row).collect();
                 *self.base.write() = Some(base);
             }

@@ -1,6 +1,7 @@
 //! How a store is opened and closed. The rule: a directory belongs to one process at a time, and damage is counted
 //! where an error would keep larder from serving.
 
+use super::proving::Proofs;
 use super::{Counters, Inner, OpenError, Store, StoreOptions};
 use crate::block_io::{BlockDir, DirectDir};
 use crate::catalogue::{Catalogue, CatalogueError, Opened, Row, Source};
@@ -95,7 +96,10 @@ impl Store {
             })?;
         let counters = Arc::new(Counters::default());
         let Opened {
-            rows, set_aside, ..
+            rows,
+            proofs,
+            set_aside,
+            ..
         } = found;
         if let Some((aside, why)) = set_aside {
             tracing::error!(file = %aside.display(), %why, "catalogue: damaged; it is set aside and begun anew, and content is fetched anew");
@@ -120,6 +124,7 @@ impl Store {
                 contents.name(key, &content);
             }
         }
+        let proofs = Proofs::new(proofs.into_iter().filter(|(no, _)| known.contains(no)));
         catalogue.supply(all_of(Arc::clone(&contents)));
         let common = Common {
             index: Arc::new(Index::new()),
@@ -174,6 +179,7 @@ impl Store {
                 contents,
                 catalogue,
                 catalogue_bytes,
+                proofs,
                 hot,
                 disks,
                 retired: RwLock::default(),

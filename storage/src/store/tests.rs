@@ -4,6 +4,8 @@
 use super::*;
 use crate::driver::Token;
 use crate::flight::{Watch, Watcher};
+use crate::proof::{Proof, Whole};
+use larder_content::phf::Phf;
 use larder_content::{PIECE_BYTES, Span};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -495,4 +497,82 @@ fn a_look_reads_the_disk_though_the_piece_is_in_memory() {
     );
     assert_eq!(look(1, &|_| Ok(())), Looked::Absent);
     assert_eq!(store.figures().corrupt_total, 3);
+}
+
+#[test]
+fn proofs_survive_a_restart_and_go_with_their_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(dir.path())).unwrap();
+    // More pieces than hashes in a row.
+    let length = (70 << 20) + 5;
+    let content = store.create(key(1), record(&url(1), length));
+    let other = store.create(key(2), record(&url(2), length));
+    let hash_of = |piece: u32| [piece as u8 + 1; 32];
+    let hashes = (0..content.pieces()).map(hash_of).collect();
+    let phf = Phf::new(length, hashes).unwrap();
+    let id = |piece| PieceId {
+        content: content.no,
+        piece,
+    };
+    for piece in [0, 63, 64, 70] {
+        store.saw(id(piece), &hash_of(piece));
+    }
+    assert!(store.name_hashes(&content, &phf, false, "http://h/1.phf"));
+    assert!(!store.name_hashes(&content, &phf, false, "http://h/1.phf"));
+    assert!(store.name_hashes(&content, &phf, true, "http://h/phf"));
+    assert!(!store.name_hashes(&content, &phf, false, "http://h/1.phf"));
+    let short = Phf::new(5, vec![[1; 32]]).unwrap();
+    assert!(!store.name_hashes(&content, &short, true, "http://h/phf"));
+    assert_eq!(store.compared(&content, true), WholeFile::Verified);
+    assert!(store.name_hashes(&other, &phf, false, "http://h/2.phf"));
+    store.drop_hashes(&other);
+    assert!(store.piece_hashes(&other).is_none());
+    drop(store);
+
+    let store = Store::open(options(dir.path())).unwrap();
+    let content = store.load(&key(1)).unwrap();
+    let hashes = store.piece_hashes(&content).unwrap();
+    assert!(hashes.trusted && hashes.phf == phf);
+    assert_eq!(store.proof(content.no).whole, Whole::Matches);
+    let seen = store.seen(content.no, content.pieces());
+    assert_eq!(seen.len(), 4);
+    assert!(
+        [0, 63, 64, 70]
+            .iter()
+            .all(|piece| seen[piece] == hash_of(*piece))
+    );
+    let other = store.load(&key(2)).unwrap();
+    assert!(store.piece_hashes(&other).is_none());
+    assert!(
+        !store.name_hashes(&other, &phf, false, "http://h/2.phf"),
+        "refuted"
+    );
+    let expected = store.expected(&content, 70).unwrap();
+    assert!(expected.trusted && expected.hash == hash_of(70));
+    store.purge(&Filter::Content(content.no));
+    assert!(store.seen(content.no, 71).is_empty() && store.piece_hashes(&content).is_none());
+    drop(store);
+    let store = Store::open(options(dir.path())).unwrap();
+    assert!(store.seen(content.no, 71).is_empty());
+    assert_eq!(store.proof(content.no), Proof::default());
+}
+
+#[test]
+fn a_file_that_was_verified_as_a_whole_proves_its_pieces_when_they_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(dir.path())).unwrap();
+    let content = store.create(key(1), record(&url(1), 2 << 20));
+    let id = PieceId {
+        content: content.no,
+        piece: 1,
+    };
+    store.saw(id, &[7; 32]);
+    assert_eq!(store.expected(&content, 1), None);
+    store.compared(&content, true);
+    let expected = store.expected(&content, 1);
+    assert!(expected.is_some_and(|expected| expected.trusted && expected.hash == [7; 32]));
+    // Of a piece that larder has not seen nothing is known; if it comes, the whole is verified no more.
+    assert_eq!(store.expected(&content, 0), None);
+    store.unproved(&content);
+    assert_eq!(store.proof(content.no).whole, Whole::Unknown);
 }

@@ -106,17 +106,16 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Whether a 304 is about what is stored (section 4.3.4).
+/// Whether a 304 is about what is stored.
 pub(super) fn confirms(known: &Content, headers: &HeaderMap) -> bool {
     let record = known.record();
-    let said = |name| headers.get(name).map(HeaderValue::as_bytes);
-    let answer = Validators {
-        etag: said(ETAG),
-        last_modified: said(LAST_MODIFIED),
-    };
     let stored = Validators {
-        etag: record.etag.as_ref().map(String::as_bytes),
-        last_modified: record.last_modified.as_ref().map(String::as_bytes),
+        etag: record.etag.as_deref().map(str::as_bytes),
+        last_modified: record.last_modified.as_deref().map(str::as_bytes),
+    };
+    let answer = Validators {
+        etag: headers.get(ETAG).map(HeaderValue::as_bytes),
+        last_modified: headers.get(LAST_MODIFIED).map(HeaderValue::as_bytes),
     };
     selects(&stored, &answer)
 }

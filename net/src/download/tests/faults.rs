@@ -231,7 +231,10 @@ async fn heads_that_nobody_can_use_are_trouble() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
     let pad = "a".repeat(70_000);
     let long = format!("HTTP/1.1 200 OK\r\nX-Pad: {pad}\r\nContent-Length: 0\r\n\r\n");
-    for text in [switch.to_owned(), long] {
+    let twice = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n";
+    let both =
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    for text in [switch, &long, twice, both].map(str::to_owned) {
         let (_origin, world) = start(move |_| vec![Step::Send(text.clone().into_bytes())]).await;
         let refused = world.resolve(URL, None).await;
         assert!(

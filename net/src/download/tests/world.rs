@@ -135,15 +135,7 @@ impl World {
         for (id, flight) in flights {
             let piece = match flight {
                 Some(flight) => whole(&flight).await?,
-                None => {
-                    let len = u64::from(content.piece_len(id.piece));
-                    let store = self.store.clone();
-                    let read = tokio::task::spawn_blocking(move || {
-                        store.read_blocking(id, Span::new(0, len))
-                    });
-                    let read = read.await.expect("the reader lives");
-                    read.expect("what is stored can be read")
-                }
+                None => self.stored(content, url, id).await?,
             };
             let begin = piece_start(id.piece);
             let cut = |at: u64| usize::try_from(at.saturating_sub(begin)).expect("small");
@@ -151,6 +143,29 @@ impl World {
             all.extend_from_slice(&piece[from..to]);
         }
         Ok(all)
+    }
+
+    /// A piece that is stored; fetched again where it has gone before it was read.
+    async fn stored(
+        &self,
+        content: &Arc<Content>,
+        url: &str,
+        id: PieceId,
+    ) -> Result<Vec<u8>, FlightError> {
+        let len = u64::from(content.piece_len(id.piece));
+        loop {
+            let store = self.store.clone();
+            let read =
+                tokio::task::spawn_blocking(move || store.read_blocking(id, Span::new(0, len)));
+            if let Some(bytes) = read.await.expect("the reader lives") {
+                return Ok(bytes);
+            }
+            let start = piece_start(id.piece);
+            let claimed = self.claim(content, url, Span::new(start, start + len));
+            if let Some((_, Some(flight))) = claimed.into_iter().next() {
+                return whole(&flight).await;
+            }
+        }
     }
 
     /// Claims the pieces of a span, and asks for those that nobody fetches. `None`: stored already.

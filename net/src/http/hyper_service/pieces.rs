@@ -118,7 +118,7 @@ impl Pieces {
         for _ in 0..LOOKS_MAX {
             let flight = match self.store.find(id) {
                 Found::Ram(frame) => {
-                    if let Some(bytes) = copy(&frame, part) {
+                    if let Some(bytes) = copy(&frame, frame.filled(), part) {
                         self.figures.bytes_memory.increment(bytes.len() as u64);
                         return Ok(bytes);
                     }
@@ -171,7 +171,8 @@ impl Pieces {
                 wake: Arc::clone(&self.bell) as Arc<dyn Watch>,
                 token: Token(0),
             });
-            if let Some(bytes) = seen.frame.and_then(|frame| copy(&frame, part)) {
+            let there = seen.filled;
+            if let Some(bytes) = seen.frame.and_then(|frame| copy(&frame, there, part)) {
                 return Ok(bytes);
             }
             match seen.state {
@@ -184,11 +185,12 @@ impl Pieces {
     }
 }
 
-/// The beginning of `part`, as far as it is there.
-fn copy(frame: &RamFrame, part: Part) -> Option<Bytes> {
-    let to = part.to.min(part.from.saturating_add(CHUNK_BYTES));
-    let there = frame.bytes();
-    let to = (to as usize).min(there.len());
-    let bytes = there.get(part.from as usize..to)?;
+/// The beginning of `part`, as far as the first `there` bytes of the frame hold it.
+fn copy(frame: &RamFrame, there: u32, part: Part) -> Option<Bytes> {
+    let to = part
+        .to
+        .min(part.from.saturating_add(CHUNK_BYTES))
+        .min(there);
+    let bytes = frame.bytes().get(part.from as usize..to as usize)?;
     (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))
 }

@@ -413,6 +413,12 @@ pub(in crate::http) fn failure(error: FlightError) -> Failure {
             "the origin has another version of the object now",
             Remedy::Anew,
         ),
+        // It was asked for twice already.
+        FlightError::Unproved => (
+            502,
+            "the origin's bytes are not those that their hash names",
+            Remedy::None,
+        ),
         FlightError::Closing => (503, "larder is stopping", Remedy::None),
     };
     Failure {

@@ -336,5 +336,5 @@ impl Stored {
 
 /// True where a piece has all its bytes, and is only being written: nobody waits for its origin any more.
 fn is_here(flight: &Flight) -> bool {
-    flight.filled() == flight.len()
+    flight.seen().filled == flight.len()
 }

@@ -3,9 +3,11 @@
 
 mod answers;
 pub(crate) mod branch;
+mod chance;
 mod disk;
 mod endings;
 mod forty;
+mod lies;
 mod misses;
 mod origin;
 pub(crate) mod raw;

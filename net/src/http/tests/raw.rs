@@ -52,6 +52,11 @@ impl Client {
         self.stream.write_all(bytes).expect("written");
     }
 
+    /// Writes, and says whether the connection took it.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// Asks with these further header lines (each with its line end) and reads the answer.
     pub(crate) fn get(&mut self, path: &str, more: &str) -> Got {
         self.ask("GET", path, more)

@@ -3,6 +3,7 @@
 
 use super::{Office, Trial, Want, check, check_got, in_step, range};
 use crate::download::tests::script::{Asked, Step, bare};
+use crate::http::tests::lies::{LIES, Lie};
 use crate::http::tests::raw::{Client, Outcome};
 use crate::http::tests::version::Version;
 use std::collections::HashMap;
@@ -73,74 +74,13 @@ pub(super) fn ignores_ranges(trial: &Trial<'_>) {
     assert_eq!(office.asked(), 1, "all of it was kept of the first answer");
 }
 
-/// What is wrong with a 206 for `span`.
-type Lie = fn(&Version, std::ops::Range<u64>) -> Vec<u8>;
-
 pub(super) fn lies(trial: &Trial<'_>) {
-    let lies: [(&str, Lie); 9] = [
-        ("missing", |v, span| {
-            let mut answer = v.head("206 Partial Content", span.end - span.start, "");
-            answer.extend(v.bytes(span));
-            answer
-        }),
-        ("length-unknown", |v, span| {
-            let range = format!("bytes {}-{}/*", span.start, span.end - 1);
-            v.part_called(span, &range)
-        }),
-        ("unsatisfied", |v, span| v.part_called(span, "bytes */1000")),
-        ("other-offset", |v, span| {
-            v.part_called(
-                span.start + 100..span.end,
-                &format!("bytes {}-{}/{}", span.start + 100, span.end - 1, v.length),
-            )
-        }),
-        ("shifted", |v, span| {
-            v.part_called(
-                span.start..span.end - 1,
-                &format!("bytes {}-{}/{}", span.start + 1, span.end - 1, v.length),
-            )
-        }),
-        ("too-short", |v, span| {
-            v.part_called(
-                span.start..span.end - 1,
-                &format!("bytes {}-{}/{}", span.start, span.end - 1, v.length),
-            )
-        }),
-        ("too-long", |v, span| {
-            v.part_called(
-                span.start..span.end,
-                &format!("bytes {}-{}/{}", span.start, span.end - 2, v.length),
-            )
-        }),
-        ("multipart", |v, span| {
-            let mut body = format!(
-                "--x\r\nContent-Range: bytes {}-{}/{}\r\n\r\n",
-                span.start,
-                span.end - 1,
-                v.length
-            )
-            .into_bytes();
-            body.extend(v.bytes(span));
-            body.extend(b"\r\n--x--\r\n");
-            let kind = "ETag: \"v0\"\r\nContent-Type: multipart/byteranges; boundary=x\r\n";
-            let mut answer = format!(
-                "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n{kind}\r\n",
-                body.len()
-            )
-            .into_bytes();
-            answer.extend(body);
-            answer
-        }),
-        ("junk", |v, span| {
-            v.part_called(span, "elephants 0-499/1000")
-        }),
-    ];
     let version = Version::new(N, 0);
     let well = Arc::new(AtomicBool::new(false));
     let (served, is_well, counts) = (version.clone(), Arc::clone(&well), Counts::default());
     let office = trial.with(move |asked| {
         let (_, name) = asked.target.rsplit_once('/').expect("a path");
-        let lie = lies.iter().find(|(what, _)| name.ends_with(what));
+        let lie = LIES.iter().find(|(what, _)| name.ends_with(what));
         let before = counts.before(asked);
         let lying = (name.starts_with("once") && before == 0)
             || (name.starts_with("always") && !is_well.load(Ordering::SeqCst));
@@ -157,7 +97,7 @@ pub(super) fn lies(trial: &Trial<'_>) {
     });
     let paths = |kind: &str| -> Vec<String> {
         let name = |(what, _): &(&str, Lie)| trial.path(&format!("{kind}-{what}"));
-        lies.iter().map(name).collect()
+        LIES.iter().map(name).collect()
     };
     let mut client = office.client();
     for path in paths("once") {

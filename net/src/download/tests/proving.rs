@@ -1,0 +1,343 @@
+//! Hashes that are named, forged, stale or refuted, and origins whose bytes are not what they name. The rule: what
+//! proves itself is proved, a wrong byte never leaves where a hash is known, and a wrong hint never blocks a good object.
+
+use super::script::{Asked, Object, Origin, Step};
+use super::world::World;
+use larder_content::hash::{FileHasher, of_piece};
+use larder_content::phf::Phf;
+use larder_content::{PieceId, Span};
+use larder_storage::flight::FlightError;
+use larder_storage::proof::{Trust, Whole};
+use larder_storage::record::Content;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const ETAG: &str = "ETag: \"one\"\r\nCache-Control: max-age=1000\r\n";
+const MIB: usize = 1 << 20;
+const HOST: &str = "au.download.windowsupdate.com";
+
+fn phf_of(body: &[u8]) -> Phf {
+    let pieces = body.chunks(MIB).map(of_piece).collect();
+    Phf::new(body.len() as u64, pieces).expect("as many hashes as pieces")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sha1_of(body: &[u8]) -> [u8; 20] {
+    let mut hasher = FileHasher::default();
+    hasher.update(body);
+    hasher.finish()
+}
+
+/// The path of an update whose name says that it has this SHA-1.
+fn update(sha1: &[u8; 20]) -> String {
+    format!("/c/update_{}.cab", hex(sha1))
+}
+
+fn document(text: &str) -> Object {
+    Object {
+        body: Arc::new(text.as_bytes().to_vec()),
+        headers: ETAG.to_owned(),
+    }
+}
+
+/// Garbles byte `at` of a body that is answered, as a line does.
+fn garbled(object: &Object, asked: &Asked, at: usize) -> Vec<u8> {
+    let mut wrong = object.body.to_vec();
+    wrong[at] ^= 1;
+    Object {
+        body: Arc::new(wrong),
+        headers: object.headers.clone(),
+    }
+    .answer(asked)
+}
+
+/// An origin of a file and of its piece-hash file. `garble`: how often a request that brings byte `at` of the file gets
+/// it wrong.
+async fn origin_of(
+    file: (&str, &Object),
+    phf: (&str, &Object),
+    at: usize,
+    garble: usize,
+) -> Origin {
+    let (path, object) = (file.0.to_owned(), file.1.clone());
+    let (phf_path, phf) = (phf.0.to_owned(), phf.1.clone());
+    let left = AtomicUsize::new(garble);
+    Origin::start(move |asked| {
+        let target = asked.target.split('?').next().unwrap_or_default();
+        let (first, last) = asked.range.unwrap_or((0, None));
+        let brings = first <= at && last.is_none_or(|last| at <= last);
+        vec![Step::Send(if target == phf_path {
+            phf.answer(asked)
+        } else if target != path {
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec()
+        } else if brings
+            && left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                .is_ok()
+        {
+            garbled(&object, asked, at)
+        } else {
+            object.answer(asked)
+        })]
+    })
+    .await
+}
+
+async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    for _ in 0..4000 {
+        if is() {
+            return;
+        }
+        looks.tick().await;
+    }
+    panic!("it never came true: {what}");
+}
+
+/// A file with its trusted piece-hash file, fetched by a client as clients do: the hashes first.
+async fn with_trusted(object: &Object, garble: usize) -> (Origin, World, String) {
+    let sha1 = sha1_of(&object.body);
+    let phf = phf_of(&object.body);
+    let phf_path = format!("/phf/dotc/{}/{}", hex(&sha1), hex(phf.hash_of_hashes()));
+    let json = document(&phf.to_json());
+    let path = update(&sha1);
+    let origin = origin_of((&path, object), (&phf_path, &json), MIB + 77, garble).await;
+    let world = World::new(&[(HOST, &origin)]);
+    json.check_whole(&world.get(&format!("http://{HOST}{phf_path}")).await);
+    (origin, world, format!("http://{HOST}{path}"))
+}
+
+fn trust(world: &World, content: &Content) -> Trust {
+    world.store.flush();
+    world.store.trust(content).trust
+}
+
+async fn content_of(world: &World, url: &str) -> Arc<Content> {
+    world.content(url, Some((0, Some(1)))).await
+}
+
+#[tokio::test]
+async fn a_file_with_a_trusted_piece_hash_file_is_verified_piece_by_piece() {
+    let object = Object::new(3 * MIB + 5, 1, ETAG);
+    let (_origin, world, url) = with_trusted(&object, 0).await;
+    let content = content_of(&world, &url).await;
+    object.check(&world.bytes(&content, &url, Span::new(0, 10)).await, 0..10);
+    // Part of a file can not have its SHA-1: its piece is proved by itself.
+    assert_eq!(trust(&world, &content), Trust::Verified);
+    assert!(
+        world
+            .store
+            .piece_hashes(&content)
+            .is_some_and(|hashes| hashes.trusted)
+    );
+    object.check_whole(&world.get(&url).await);
+    assert_eq!(world.store.trust(&content).pieces_verified, 4);
+}
+
+#[tokio::test]
+async fn a_byte_that_was_garbled_once_never_leaves_and_is_fetched_again() {
+    let object = Object::new(3 * MIB + 5, 2, ETAG);
+    let (origin, world, url) = with_trusted(&object, 1).await;
+    object.check_whole(&world.get(&url).await);
+    let content = content_of(&world, &url).await;
+    assert_eq!(trust(&world, &content), Trust::Verified);
+    let asked = origin.asked();
+    let of_file = asked.iter().filter(|asked| asked.target.starts_with("/c/"));
+    let brings = |asked: &&Asked| {
+        let (first, last) = asked.range.unwrap_or((0, None));
+        first <= MIB + 77 && last.is_none_or(|last| MIB + 77 <= last)
+    };
+    assert_eq!(of_file.filter(brings).count(), 2);
+}
+
+#[tokio::test]
+async fn bytes_that_stay_wrong_are_refused_and_not_stored_and_the_rest_is_served() {
+    let object = Object::new(3 * MIB + 5, 3, ETAG);
+    let (_origin, world, url) = with_trusted(&object, 2).await;
+    let content = content_of(&world, &url).await;
+    let piece = Span::new(1 << 20, 2 << 20);
+    assert_eq!(
+        world.bytes(&content, &url, piece).await,
+        Err(FlightError::Unproved)
+    );
+    let id = PieceId {
+        content: content.no,
+        piece: 1,
+    };
+    world.store.flush();
+    assert!(!world.store.pieces_of(&content).contains(&id.piece));
+    object.check(
+        &world
+            .bytes(&content, &url, Span::new(2 << 20, 3 << 20))
+            .await,
+        2 * MIB..3 * MIB,
+    );
+    // The origin is well again, and so is the object.
+    object.check_whole(&world.get(&url).await);
+    assert_eq!(trust(&world, &content), Trust::Verified);
+}
+
+#[tokio::test]
+async fn hashes_that_come_after_the_file_prove_what_is_stored() {
+    let object = Object::new(2 * MIB + 9, 4, ETAG);
+    let phf = phf_of(&object.body);
+    let sha1 = [7; 20];
+    let (path, json) = (update(&sha1), document(&phf.to_json()));
+    let phf_path = format!("/phf/dotc/{}/{}", hex(&sha1), hex(phf.hash_of_hashes()));
+    // Its second piece was garbled on the way in, when nobody could tell.
+    let origin = origin_of((&path, &object), (&phf_path, &json), MIB + 77, 1).await;
+    let world = World::new(&[(HOST, &origin)]);
+    let url = format!("http://{HOST}{path}");
+    let content = content_of(&world, &url).await;
+    let wrong = world.bytes(&content, &url, Span::new(0, 2 << 20)).await;
+    assert_ne!(wrong.as_deref(), Ok(&object.body[..2 * MIB]));
+    assert_eq!(trust(&world, &content), Trust::Attested);
+    json.check_whole(&world.get(&format!("http://{HOST}{phf_path}")).await);
+    eventually("the wrong piece is gone", || {
+        !world.store.pieces_of(&content).contains(&1)
+    })
+    .await;
+    object.check(
+        &world.bytes(&content, &url, Span::new(0, 2 << 20)).await,
+        0..2 * MIB,
+    );
+    assert_eq!(trust(&world, &content), Trust::Verified);
+}
+
+#[tokio::test]
+async fn a_neighbour_is_a_hint_and_mends_what_a_line_garbles() {
+    let object = Object::new(2 * MIB + 9, 5, ETAG);
+    let json = document(&phf_of(&object.body).to_json());
+    let origin = origin_of(("/fixed/a", &object), ("/fixed/a.phf", &json), MIB + 77, 1).await;
+    let world = World::new(&[("dl.test", &origin)]);
+    json.check_whole(&world.get("http://dl.test/fixed/a.phf").await);
+    object.check_whole(&world.get("http://dl.test/fixed/a").await);
+    let content = content_of(&world, "http://dl.test/fixed/a").await;
+    assert!(
+        world
+            .store
+            .piece_hashes(&content)
+            .is_some_and(|hashes| !hashes.trusted)
+    );
+    assert_eq!(
+        trust(&world, &content),
+        Trust::Attested,
+        "a hint makes nothing verified"
+    );
+}
+
+#[tokio::test]
+async fn a_forged_neighbour_never_blocks_a_good_object() {
+    let object = Object::new(2 * MIB + 9, 6, ETAG);
+    let forged = Object::new(2 * MIB + 9, 7, ETAG);
+    let json = document(&phf_of(&forged.body).to_json());
+    let origin = origin_of(("/fixed/a", &object), ("/fixed/a/pieceshash", &json), 0, 0).await;
+    let world = World::new(&[("dl.test", &origin)]);
+    let (url, beside) = (
+        "http://dl.test/fixed/a",
+        "http://dl.test/fixed/a/pieceshash",
+    );
+    json.check_whole(&world.get(beside).await);
+    object.check_whole(&world.get(url).await);
+    let content = content_of(&world, url).await;
+    assert!(world.store.piece_hashes(&content).is_none());
+    assert_eq!(trust(&world, &content), Trust::Attested);
+    // The piece that tells was fetched twice, and what was asked for at the same time.
+    let asked = origin.asked();
+    let of_object = || asked.iter().filter(|asked| asked.target == "/fixed/a");
+    let first_byte = of_object().filter(|asked| asked.range.is_some_and(|range| range.0 == 0));
+    assert_eq!((first_byte.count(), of_object().count() <= 8), (2, true));
+    assert!(
+        !world
+            .store
+            .name_hashes(&content, &phf_of(&forged.body), false, beside),
+        "nor is it believed again"
+    );
+}
+
+#[tokio::test]
+async fn hashes_of_another_version_and_hashes_that_contradict_their_name_are_passed_over() {
+    let object = Object::new(2 * MIB + 9, 8, ETAG);
+    let stale = phf_of(&object.body[..MIB]);
+    let sha1 = sha1_of(&object.body);
+    let (path, json) = (update(&sha1), document(&stale.to_json()));
+    let (neighbour, lying) = (
+        format!("{path}.phf"),
+        format!("/phf/dotc/{}/{}", hex(&sha1), "0f".repeat(32)),
+    );
+    for phf_path in [&neighbour, &lying] {
+        let origin = origin_of((&path, &object), (phf_path, &json), 0, 0).await;
+        let world = World::new(&[(HOST, &origin)]);
+        let phf = content_of(&world, &format!("http://{HOST}{phf_path}")).await;
+        if *phf_path == lying {
+            eventually("it is thrown away", || world.store.by_no(phf.no).is_none()).await;
+        }
+        let url = format!("http://{HOST}{path}");
+        object.check_whole(&world.get(&url).await);
+        let content = content_of(&world, &url).await;
+        assert!(world.store.piece_hashes(&content).is_none());
+        eventually("its SHA-1 is known", || {
+            world.store.proof(content.no).whole == Whole::Matches
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_whole_file_with_the_sha1_of_its_url_is_verified() {
+    let object = Object::new(3 * MIB + 1, 9, ETAG);
+    let path = update(&sha1_of(&object.body));
+    let origin = origin_of((&path, &object), ("/none", &object), 0, 0).await;
+    let world = World::new(&[(HOST, &origin)]);
+    let url = format!("http://{HOST}{path}");
+    let content = content_of(&world, &url).await;
+    // Out of order, and not all of it yet.
+    for (first, last) in [(2, 4), (0, 1)] {
+        let span = Span::new(first << 20, (last << 20).min(content.length()));
+        assert!(world.bytes(&content, &url, span).await.is_ok());
+    }
+    assert_eq!(trust(&world, &content), Trust::Attested);
+    object.check_whole(&world.get(&url).await);
+    eventually("its SHA-1 is known", || {
+        trust(&world, &content) == Trust::Verified
+    })
+    .await;
+    assert_eq!(world.store.trust(&content).pieces_verified, 4);
+}
+
+#[tokio::test]
+async fn a_file_without_the_sha1_of_its_url_is_fetched_once_more() {
+    for always in [false, true] {
+        let object = Object::new(2 * MIB + 1, 10, ETAG);
+        let path = update(&sha1_of(&object.body));
+        let garble = if always { usize::MAX } else { 1 };
+        let origin = origin_of((&path, &object), ("/none", &object), 5, garble).await;
+        let world = World::new(&[(HOST, &origin)]);
+        let url = format!("http://{HOST}{path}");
+        let first = content_of(&world, &url).await;
+        assert!(world.get(&url).await.is_ok());
+        eventually("it is thrown away", || {
+            world.store.by_no(first.no).is_none()
+        })
+        .await;
+        assert!(world.get(&url).await.is_ok());
+        let second = content_of(&world, &url).await;
+        let known = || world.store.proof(second.no).whole;
+        eventually("its SHA-1 is known", || known() != Whole::Unknown).await;
+        if always {
+            assert_eq!(known(), Whole::Differs);
+            assert_eq!(trust(&world, &second), Trust::Attested, "never verified");
+        } else {
+            assert_eq!(trust(&world, &second), Trust::Verified);
+            object.check_whole(&world.get(&url).await);
+        }
+        // It stays, and its origin has rest.
+        let asked = origin.asked().len();
+        assert!(world.get(&url).await.is_ok());
+        assert_eq!(origin.asked().len(), asked);
+    }
+}
