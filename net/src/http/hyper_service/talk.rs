@@ -267,6 +267,12 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// Sends what comes before an answer and is no part of it.
+    pub(super) async fn write_before(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stall = Duration::from_millis(self.settings.send_stall_timeout_ms);
+        timeout(stall, self.socket.write_all(bytes)).await?
+    }
+
     /// What follows an answer that is whole.
     pub(super) fn after(&self) -> After {
         if self.keep_alive {
