@@ -3,6 +3,7 @@
 
 mod changes;
 mod interim;
+mod reverse_proxy;
 
 use crate::download::tests::script::{Object, Step, bare};
 use crate::http::tests::branch::Branch;
