@@ -4,6 +4,7 @@
 use crate::admin::{self, Token};
 use crate::background;
 use crate::budget::Budget;
+use crate::certificates::{self, Keeper};
 use crate::config::Checked;
 use crate::listen::{self, Purpose};
 use crate::machine;
@@ -13,7 +14,8 @@ use crate::telemetry::gauges::Gauges;
 use arc_swap::ArcSwap;
 use larder_net::clock::Clock;
 use larder_net::download::Download;
-use larder_net::http::{HyperService, Plane, PlaneOptions, PlaneParts};
+use larder_net::http::tls::PairError;
+use larder_net::http::{Certificates, HyperService, Plane, PlaneOptions, PlaneParts, TlsPlane};
 use larder_net::metrics::Figures;
 use larder_net::origin::{Network, OriginClient, SystemNetwork};
 use larder_net::settings::Settings;
@@ -71,6 +73,14 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// A certificate can not be used.
+    #[error("[tls] {0}")]
+    Certificate(#[from] PairError),
+    /// The service manager opened a port for https that nothing can be served on.
+    #[error(
+        "systemd opened a port for https, and there is no certificate; write [tls] with cert and key, or disable its socket unit"
+    )]
+    NoCertificate,
     /// The admin token can be neither read nor made.
     #[error("cannot read or make {path}: {source}; larder must be allowed to write there")]
     Token {
@@ -157,7 +167,16 @@ impl Appliance {
             let bytes = config.memory_bytes_max;
             return Err(StartError::Memory { bytes, shards });
         }
-        let sockets = Sockets::open(&config, origin.sockets)?;
+        let mut sockets = Sockets::open(&config, origin.sockets)?;
+        let certificates = match (sockets.https.is_empty(), config.tls.is_empty()) {
+            (false, true) => return Err(StartError::NoCertificate),
+            (false, false) => Some(Arc::new(Certificates::load(&config.tls)?)),
+            (true, false) => {
+                tracing::warn!("[tls] has no effect: [server] https names no address");
+                None
+            }
+            (true, true) => None,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(CONTROL_THREADS)
             .thread_name("control")
@@ -204,10 +223,22 @@ impl Appliance {
             prefer: config.driver,
             arena_bytes: budget.arena_bytes,
         };
-        let http = sockets.http_addresses()?;
+        let http = addresses(&sockets.http)?;
         let plane = telemetry
-            .within(|| Plane::start(options, sockets.http, parts))
+            .within(|| Plane::start(options, std::mem::take(&mut sockets.http), parts))
             .map_err(StartError::Threads)?;
+        let https = addresses(&sockets.https)?;
+        let tls_plane = match &certificates {
+            Some(certificates) => {
+                let listeners = std::mem::take(&mut sockets.https);
+                let certificates = Arc::clone(certificates);
+                let start = || TlsPlane::start(shards, listeners, certificates, &service);
+                Some(telemetry.within(start).map_err(StartError::Threads)?)
+            }
+            None => None,
+        };
+        let certificates = telemetry.within(|| Keeper::new(certificates));
+        certificates.tell(clock.unix());
         let reports = plane.reports().to_vec();
         let driver = reports.first().map(|report| report.driver);
         let gauges = telemetry.within(|| Gauges::new(&config.site, driver));
@@ -220,6 +251,8 @@ impl Appliance {
             file: origin.file,
             reloading: Mutex::new(()),
             plane: RwLock::new(Some(plane)),
+            tls_plane: RwLock::new(tls_plane),
+            certificates,
             reports,
             telemetry,
             gauges,
@@ -228,6 +261,7 @@ impl Appliance {
             clock,
             started_unix: clock.unix(),
             http,
+            https,
             host_name: machine::host_name(),
             pulse: Pulse::default(),
             stopping: AtomicBool::new(false),
@@ -236,6 +270,7 @@ impl Appliance {
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr);
         let _entered = runtime.enter();
         background::spawn(&state, origin.watchdog);
+        certificates::watch(&state);
         admin::spawn(sockets.admin, Arc::clone(&state)).map_err(StartError::Threads)?;
         if let Some(listener) = sockets.metrics {
             admin::spawn_metrics(listener, Arc::clone(&state)).map_err(StartError::Threads)?;
@@ -257,6 +292,12 @@ impl Appliance {
     #[must_use]
     pub fn http(&self) -> &[SocketAddr] {
         &self.state.http
+    }
+
+    /// Where clients are served by https: the addresses as they are, with real ports.
+    #[must_use]
+    pub fn https(&self) -> &[SocketAddr] {
+        &self.state.https
     }
 
     /// Where administrators are.
@@ -316,12 +357,26 @@ impl Appliance {
         if let Some(plane) = self.state.plane.read().as_ref() {
             plane.drain();
         }
+        if let Some(plane) = self.state.tls_plane.read().as_ref() {
+            plane.drain();
+        }
+        let tls_plane = self.state.tls_plane.write().take();
         let plane = self.state.plane.write().take();
         if let Some(plane) = plane {
             plane.stop(cut_after);
         }
         // Nothing is handed over any more; what was is given as long again.
-        if !self.runtime.block_on(self.service.drain(cut_after)) {
+        let whole = self.runtime.block_on(async {
+            let by_tls = async {
+                match tls_plane {
+                    Some(plane) => plane.stop(cut_after).await,
+                    None => true,
+                }
+            };
+            let (whole, by_tls) = tokio::join!(self.service.drain(cut_after), by_tls);
+            whole && by_tls
+        });
+        if !whole {
             tracing::info!(
                 "requests that pass through were cut off, since they had not ended in time"
             );
@@ -335,6 +390,7 @@ impl Appliance {
 /// The sockets of one appliance.
 struct Sockets {
     http: Vec<TcpListener>,
+    https: Vec<TcpListener>,
     admin: TcpListener,
     metrics: Option<TcpListener>,
 }
@@ -342,16 +398,20 @@ struct Sockets {
 impl Sockets {
     /// Takes what the service manager opened, and opens the rest.
     fn open(config: &Checked, inherited: Vec<(Purpose, TcpListener)>) -> Result<Self, StartError> {
-        let (mut http, mut admin, mut metrics) = (Vec::new(), None, None);
+        let (mut http, mut https, mut admin, mut metrics) = (Vec::new(), Vec::new(), None, None);
         for (purpose, socket) in inherited {
             match purpose {
                 Purpose::Http => http.push(socket),
+                Purpose::Https => https.push(socket),
                 Purpose::Admin => admin = Some(socket),
                 Purpose::Metrics => metrics = Some(socket),
             }
         }
         if http.is_empty() {
             http = listen::all(&config.http, Purpose::Http)?;
+        }
+        if https.is_empty() {
+            https = listen::all(&config.https, Purpose::Https)?;
         }
         let admin = match admin {
             Some(socket) => socket,
@@ -362,15 +422,16 @@ impl Sockets {
         }
         Ok(Self {
             http,
+            https,
             admin,
             metrics,
         })
     }
+}
 
-    fn http_addresses(&self) -> Result<Vec<SocketAddr>, StartError> {
-        let addresses = self.http.iter().map(TcpListener::local_addr);
-        addresses
-            .collect::<io::Result<_>>()
-            .map_err(|source| StartError::Inherit { source })
-    }
+fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+    let addresses = listeners.iter().map(TcpListener::local_addr);
+    addresses
+        .collect::<io::Result<_>>()
+        .map_err(|source| StartError::Inherit { source })
 }

@@ -6,6 +6,7 @@ mod admin;
 pub mod appliance;
 mod background;
 mod budget;
+mod certificates;
 pub mod cli;
 pub mod config;
 pub mod demo;

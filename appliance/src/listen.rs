@@ -21,6 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     Http,
+    Https,
     Admin,
     Metrics,
 }
@@ -29,6 +30,7 @@ impl Purpose {
     const fn words(self) -> &'static str {
         match self {
             Self::Http => "clients ([server] http)",
+            Self::Https => "clients by https ([server] https)",
             Self::Admin => "administrators ([server] admin)",
             Self::Metrics => "Prometheus ([server] metrics)",
         }
@@ -125,13 +127,14 @@ fn advice(address: SocketAddr, error: &io::Error) -> String {
 }
 
 /// The sockets that systemd opened for this process, by what they are for. A socket is for clients unless its unit
-/// names it `admin` or `metrics` (FileDescriptorName=).
+/// names it `https`, `admin` or `metrics` (FileDescriptorName=).
 pub(crate) fn inherited() -> Result<Vec<(Purpose, TcpListener)>, StartError> {
     let fail = |source| StartError::Inherit { source };
     let mut sockets = Vec::new();
     for (fd, name) in sd_notify::listen_fds_with_names().map_err(fail)? {
         let listener = TcpListener::from(sock::inherited(fd).map_err(fail)?);
         let purpose = match name.as_str() {
+            "https" => Purpose::Https,
             "admin" => Purpose::Admin,
             "metrics" => Purpose::Metrics,
             _ => Purpose::Http,

@@ -45,6 +45,9 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
         .settings
         .store(Arc::new(state.budget.fit(new.settings.clone())));
     state.config.store(Arc::new(merged(&old, new)));
+    state
+        .certificates
+        .renew(&state.config.load(), state.clock.unix());
     for warning in &done.warnings {
         tracing::warn!("{warning}");
     }
@@ -67,6 +70,7 @@ fn merged(old: &Checked, new: Checked) -> Checked {
     Checked {
         admin_names: new.admin_names,
         age_max_s: new.age_max_s,
+        tls: new.tls,
         settings: new.settings,
         policy: new.policy,
         warnings: new.warnings,
@@ -84,6 +88,7 @@ fn live(config: &Checked) -> Keys {
         ("server.admin_names", format!("{:?}", config.admin_names)),
         ("server.cache_status", cache_status.to_string()),
         ("origins", format!("{settings:?}")),
+        ("tls", format!("{:?}", config.tls)),
         ("policy.DOMaxCacheAge", config.age_max_s.to_string()),
     ]
 }
@@ -92,6 +97,7 @@ fn live(config: &Checked) -> Keys {
 fn fixed(config: &Checked) -> Keys {
     vec![
         ("server.http", format!("{:?}", config.http)),
+        ("server.https", format!("{:?}", config.https)),
         ("server.admin", config.admin.to_string()),
         ("server.metrics", format!("{:?}", config.metrics)),
         (

@@ -3,12 +3,13 @@
 
 use crate::admin::Token;
 use crate::budget::Budget;
+use crate::certificates::Keeper;
 use crate::config::Checked;
 use crate::telemetry::Telemetry;
 use crate::telemetry::gauges::{Gauges, Shards};
 use arc_swap::ArcSwap;
 use larder_net::clock::Clock;
-use larder_net::http::{Plane, ShardReport};
+use larder_net::http::{Plane, ShardReport, TlsPlane};
 use larder_net::origin::OriginClient;
 use larder_net::settings::Settings;
 use larder_storage::driver::DriverKind;
@@ -34,6 +35,9 @@ pub(crate) struct State {
     pub(crate) reloading: Mutex<()>,
     /// None once the appliance has stopped.
     pub(crate) plane: RwLock<Option<Plane>>,
+    /// None where https is not served, and once the appliance has stopped.
+    pub(crate) tls_plane: RwLock<Option<TlsPlane>>,
+    pub(crate) certificates: Keeper,
     pub(crate) reports: Vec<ShardReport>,
     pub(crate) telemetry: Telemetry,
     pub(crate) gauges: Gauges,
@@ -44,6 +48,8 @@ pub(crate) struct State {
     pub(crate) started_unix: u64,
     /// Where clients are served.
     pub(crate) http: Vec<SocketAddr>,
+    /// Where they are served by https.
+    pub(crate) https: Vec<SocketAddr>,
     /// Names of this machine, by which the admin address may be called.
     pub(crate) host_name: String,
     pub(crate) pulse: Pulse,
@@ -75,6 +81,7 @@ impl State {
         }
         let ready = reasons.is_empty();
         reasons.extend(self.store.figures().degraded);
+        reasons.extend(self.certificates.troubles(self.clock.unix()));
         reasons.extend(self.origin.proxy_notes());
         Readiness { ready, reasons }
     }
@@ -92,12 +99,15 @@ impl State {
     /// All figures, as Prometheus reads them. Asks the store, so not for shard threads.
     pub(crate) fn metrics(&self) -> String {
         self.gauges.update(&self.store.figures(), self.shards());
+        self.telemetry.within(|| self.certificates.update_gauges());
         self.telemetry.render()
     }
 
     /// Open connections of clients.
     pub(crate) fn connections(&self) -> usize {
-        self.plane.read().as_ref().map_or(0, Plane::connections)
+        let by_http = self.plane.read().as_ref().map_or(0, Plane::connections);
+        let by_https = self.tls_plane.read().as_ref().map(TlsPlane::connections);
+        by_http + by_https.unwrap_or(0)
     }
 
     /// Takes the pulse of the shard threads; to be called at intervals of over a second. True where none hangs.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub idle_timeout_ms: u64,
     /// How long a client may take from the first byte of a request head to its last.
     pub head_timeout_ms: u64,
+    /// How long a client may take to the end of its TLS handshake.
+    pub handshake_timeout_ms: u64,
     /// How long a client may take no byte of an answer that has begun.
     pub send_stall_timeout_ms: u64,
     /// After how long a request without a first byte is answered 503; clients leave at 20 s (facts: clients 1.6).
@@ -58,6 +60,7 @@ impl Settings {
             cache_status: true,
             idle_timeout_ms: 75_000,
             head_timeout_ms: 10_000,
+            handshake_timeout_ms: 10_000,
             send_stall_timeout_ms: 60_000,
             first_byte_timeout_ms: 12_000,
             ahead_bytes_max: 16 << 20,

@@ -181,6 +181,13 @@ fn look(store: &Store, listed: Listed, buf: &mut LookBuf) -> Looked {
     looked
 }
 
+/// Which hosts were refused and which were asked, each with how often and when last; both lists are bounded.
+pub(super) async fn hosts(Of(state): Of<Arc<State>>) -> Response {
+    let figures = state.origin.figures();
+    let (refused, asked) = (figures.hosts_refused.list(), figures.hosts_asked.list());
+    Json(json!({ "refused": value(refused), "asked": value(asked) })).into_response()
+}
+
 pub(super) async fn reload(Of(state): Of<Arc<State>>) -> Response {
     blocking(state, |state| {
         crate::reload::reload(state)
@@ -209,6 +216,7 @@ pub(super) async fn status(Of(state): Of<Arc<State>>) -> Response {
             "site": config.site,
             "started_unix": state.started_unix,
             "http": state.http,
+            "https": state.https,
             "ready": readiness.ready,
             "reasons": readiness.reasons,
             "connections": state.connections(),

@@ -6,8 +6,10 @@ mod proxy;
 use super::client::{Whom, reachable};
 use super::say;
 use super::table::Table;
+use crate::certificates::looked_at;
 use crate::config::{self, Checked};
 use hyper::Method;
+use larder_net::clock::Clock;
 use larder_storage::{ram_tier::RamTier, ring};
 use serde::Serialize;
 use std::fs;
@@ -28,6 +30,9 @@ pub(super) struct DoctorArgs {
     #[command(flatten)]
     whom: Whom,
 }
+
+/// Hosts that are named in a line; `/api/v1/hosts` has all.
+const HOSTS_SHOWN: usize = 5;
 
 /// How a thing is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -234,7 +239,7 @@ fn of_config(checked: &Checked) -> Vec<Finding> {
             },
         });
     }
-    for address in &checked.http {
+    for address in checked.http.iter().chain(&checked.https) {
         let about = format!("port {}", address.port());
         let asked = reachable(*address);
         findings.push(
@@ -247,6 +252,14 @@ fn of_config(checked: &Checked) -> Vec<Finding> {
                 ),
             },
         );
+    }
+    for (grave, name, found) in looked_at(checked, Clock::start().unix()) {
+        let grade = match grave {
+            None => Good,
+            Some(false) => Fair,
+            Some(true) => Bad,
+        };
+        findings.push(finding(grade, format!("certificate {name}"), found));
     }
     findings
 }
@@ -278,7 +291,27 @@ fn of_appliance(whom: &Whom) -> Vec<Finding> {
     };
     let mut findings = vec![finding(grade, "appliance", first)];
     findings.extend(lines.map(|reason| finding(grade, "appliance", reason)));
+    findings.extend(of_hosts(whom));
     findings
+}
+
+/// Hosts that clients asked for in vain: content that passes the cache by.
+fn of_hosts(whom: &Whom) -> Option<Finding> {
+    let answer = whom.ask(Method::GET, "/api/v1/hosts").ok()?.json().ok()?;
+    let refused = answer.get("refused")?.as_array()?;
+    if refused.is_empty() {
+        return Some(finding(Good, "hosts refused", "none since its start"));
+    }
+    let shown = refused.iter().take(HOSTS_SHOWN).filter_map(|met| {
+        let (host, why) = (met.get("host")?.as_str()?, met.get("why")?.as_str()?);
+        Some(format!("{host} ({} times; {why})", met.get("count")?))
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    let words = format!(
+        "{}: {shown}; add to [origins] allow what clients should get from here",
+        refused.len()
+    );
+    Some(finding(Fair, "hosts refused", words))
 }
 
 #[cfg(test)]

@@ -81,6 +81,11 @@ fn announce(appliance: &Appliance, config: &Checked) {
         None => "no driver",
     };
     let http: Vec<String> = appliance.http().iter().map(ToString::to_string).collect();
+    let https: Vec<String> = appliance.https().iter().map(ToString::to_string).collect();
+    let https = match https.is_empty() {
+        true => String::new(),
+        false => format!(", by https on {}", https.join(", ")),
+    };
     let paths: Vec<String> = config
         .store_paths
         .iter()
@@ -92,7 +97,7 @@ fn announce(appliance: &Appliance, config: &Checked) {
         .unwrap_or_default();
     let store = state.store.figures();
     tracing::info!(
-        "larder {} serves on {} by {} shard threads ({driver}), admin on {}{metrics}; store {} with {} objects, \
+        "larder {} serves on {}{https} by {} shard threads ({driver}), admin on {}{metrics}; store {} with {} objects, \
          {} MiB of at most {} MiB; memory {} MiB, of it {} MiB for hot pieces",
         env!("CARGO_PKG_VERSION"),
         http.join(", "),

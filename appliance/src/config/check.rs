@@ -6,6 +6,8 @@ use super::policy::{self, Policy};
 use super::problem::Problem;
 use super::proxy;
 use super::raw::{Section, Spotted, parse};
+use super::tls;
+use larder_net::http::tls::{PairError, PairFiles};
 use larder_net::settings::Settings;
 use larder_proto::http::route::{Authority, OriginRules, RuleError};
 use larder_storage::driver::DriverKind;
@@ -32,6 +34,8 @@ pub struct Machine {
     pub store: PathBuf,
     /// Tries whether a file that is named can be read.
     pub readable: fn(&Path) -> io::Result<()>,
+    /// Tries whether a certificate and its key can be used.
+    pub pair: fn(&PairFiles) -> Result<(), PairError>,
     /// Whether users other than a file's own, and its group, may read it.
     pub others_may_read: fn(&Path) -> bool,
     /// Where systemd lays credentials for this process.
@@ -58,11 +62,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     problems.extend(section.close());
 
     let mut section = root.section("tls");
-    for key in ["cert", "key"] {
-        if let Some(file) = section.text(key, "the path of a PEM file") {
-            warnings.push(format!("{} has no effect: {NO_TLS}", file.key));
-        }
-    }
+    let tls = tls::read(&mut section, server.https_at, machine);
     problems.extend(section.close());
 
     let mut section = root.section("policy");
@@ -101,6 +101,8 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
         .and_then(|percent| u8::try_from(percent).ok());
     Ok(Checked {
         http: server.http,
+        https: server.https,
+        tls,
         admin: server.admin,
         metrics: server.metrics,
         admin_names: server.admin_names,
@@ -122,10 +124,11 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     })
 }
 
-const NO_TLS: &str = "larder does not serve clients by https yet";
-
 struct Server {
     http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
+    /// Where the file asks for it.
+    https_at: Option<Spotted<()>>,
     admin: SocketAddr,
     metrics: Option<SocketAddr>,
     admin_names: Vec<String>,
@@ -140,9 +143,13 @@ fn server(section: &mut Section<'_>, machine: &Machine, warnings: &mut Vec<Strin
     let mut taken: Vec<SocketAddr> = Vec::new();
     let http = addresses(section, "http", &mut taken)
         .unwrap_or_else(|| vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, HTTP_PORT))]);
-    if addresses(section, "https", &mut taken).is_some_and(|list| !list.is_empty()) {
-        warnings.push(format!("server.https has no effect: {NO_TLS}"));
-    }
+    let https = addresses(section, "https", &mut taken).unwrap_or_default();
+    let https_at = section.any("https").filter(|_| !https.is_empty());
+    let https_at = https_at.map(|spot| Spotted {
+        value: (),
+        key: spot.key,
+        at: spot.at,
+    });
     if address(section, "peer", &mut taken).is_some() {
         warnings.push("server.peer has no effect: larder serves no peers yet".to_owned());
     }
@@ -165,6 +172,8 @@ fn server(section: &mut Section<'_>, machine: &Machine, warnings: &mut Vec<Strin
     }
     Server {
         http,
+        https,
+        https_at,
         admin,
         metrics,
         admin_names,

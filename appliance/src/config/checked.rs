@@ -2,6 +2,7 @@
 //! need not check it again.
 
 use super::policy::Policy;
+use larder_net::http::tls::PairFiles;
 use larder_net::settings::Settings;
 use larder_proto::http::route::OriginRules;
 use larder_storage::driver::DriverKind;
@@ -42,6 +43,10 @@ impl Default for Log {
 pub struct Checked {
     /// Where clients are served; port 0 is one that the kernel chooses.
     pub http: Vec<SocketAddr>,
+    /// Where clients are served by https.
+    pub https: Vec<SocketAddr>,
+    /// The certificates that they are shown; the first is for those who ask for no other.
+    pub tls: Vec<PairFiles>,
     /// Where administrators are.
     pub admin: SocketAddr,
     /// Where `/metrics` alone is, without names of objects.
@@ -80,6 +85,8 @@ impl Checked {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
             http: vec![any_port],
+            https: Vec::new(),
+            tls: Vec::new(),
             admin: any_port,
             metrics: None,
             admin_names: Vec::new(),

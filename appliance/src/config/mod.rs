@@ -9,6 +9,7 @@ mod proxy;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use check::{MEMORY_BYTES_MIN, Machine, check};
 pub use checked::{Checked, Log, LogFormat};
@@ -16,6 +17,7 @@ pub use policy::{Policy, Value};
 pub use problem::{Problem, Problems};
 
 use crate::machine;
+use larder_net::http::tls::Pair;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ pub fn load(path: Option<&Path>) -> Result<Checked, Problems> {
         memory_bytes: machine::memory_bytes(),
         store: default_store(),
         readable: |path| fs::File::open(path).map(drop),
+        pair: |files| Pair::load(files).map(drop),
         others_may_read: |path| {
             fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
         },

@@ -1,6 +1,7 @@
 //! Every kind of mistake in a file, with the exact place and the advice that it gets.
 
 use super::*;
+use larder_net::http::tls::{PairError, PairFiles};
 use std::path::PathBuf;
 
 fn machine() -> Machine {
@@ -10,6 +11,20 @@ fn machine() -> Machine {
         readable: |path| match path.starts_with("/there") {
             true => Ok(()),
             false => Err(std::io::ErrorKind::NotFound.into()),
+        },
+        pair: |files| match (
+            files.cert.starts_with("/there"),
+            files.key.starts_with("/there"),
+        ) {
+            (true, true) => Ok(()),
+            (cert, _) => Err(PairError::Unreadable {
+                path: if cert {
+                    files.key.clone()
+                } else {
+                    files.cert.clone()
+                },
+                why: "not there".to_owned(),
+            }),
         },
         others_may_read: |path| path.ends_with("open"),
         credentials_directory: None,
@@ -290,8 +305,8 @@ fn what_the_store_can_obey_is_taken_from_the_policy() {
 #[test]
 fn what_has_no_effect_yet_is_told() {
     let checked = accepted(
-        "[server]\nhttps = [\"0.0.0.0:443\"]\npeer = \"0.0.0.0:7680\"\nmemory_bytes_max = \"1TiB\"\n\
-         [tls]\ncert = \"/c\"\nkey = \"/k\"\n[coordinator]\nmode = \"embedded\"\n\
+        "[server]\npeer = \"0.0.0.0:7680\"\nmemory_bytes_max = \"1TiB\"\n\
+         [coordinator]\nmode = \"embedded\"\n\
          [policy]\nDODownloadMode = 1\nDOMaxUploadBandwidth = 100\nDOAllowVPNPeerCaching = true\n\
          DOSetHoursToLimitForegroundDownloadBandwidth = { from = 8, to = 17, inside = 20, outside = 0 }\n",
     );
@@ -303,11 +318,8 @@ fn what_has_no_effect_yet_is_told() {
     assert_eq!(
         told,
         [
-            "server.https",
             "server.peer",
             "server.memory_bytes_max",
-            "tls.cert",
-            "tls.key",
             "policy.DODownloadMode",
             "policy.DOMaxUploadBandwidth",
             "policy.DOAllowVPNPeerCaching",
@@ -315,6 +327,62 @@ fn what_has_no_effect_yet_is_told() {
             "coordinator.mode",
         ]
     );
+}
+
+#[test]
+fn certificates_are_alone_or_in_lists_of_pairs() {
+    let pair = |cert: &str, key: &str| PairFiles {
+        cert: PathBuf::from(cert),
+        key: PathBuf::from(key),
+    };
+    let alone = accepted(
+        "[server]\nhttps = [\"0.0.0.0:443\"]\n[tls]\ncert = \"/there/c\"\nkey = \"/there/k\"\n",
+    );
+    assert_eq!(alone.https, ["0.0.0.0:443".parse().expect("an address")]);
+    assert_eq!(alone.tls, [pair("/there/c", "/there/k")]);
+    assert!(alone.warnings.is_empty(), "{:?}", alone.warnings);
+    let lists = "[tls]\ncert = [\"/there/a\", \"/there/c\"]\nkey = [\"/there/b\", \"/there/d\"]\n";
+    assert_eq!(
+        accepted(lists).tls,
+        [pair("/there/a", "/there/b"), pair("/there/c", "/there/d")]
+    );
+    let https = "[server]\nhttps = [\"0.0.0.0:443\"]\n";
+    for (text, told) in [
+        (
+            String::new(),
+            "f:2:9: server.https: needs a certificate; write [tls] with cert and key, the paths of two PEM files",
+        ),
+        (
+            "[tls]\ncert = \"/there/c\"\n".to_owned(),
+            "f:4:8: tls.cert: has no key; write [tls] key, the path of its private key",
+        ),
+        (
+            "[tls]\nkey = \"/there/k\"\n".to_owned(),
+            "f:4:7: tls.key: has no certificate; write [tls] cert, the path of the certificate",
+        ),
+        (
+            "[tls]\ncert = [\"/there/a\", \"/there/b\"]\nkey = \"/there/k\"\n".to_owned(),
+            "f:5:7: tls.key: names 1 keys for 2 certificates; write one key for each certificate, in the same order",
+        ),
+        (
+            "[tls]\ncert = \"c.pem\"\nkey = \"/there/k\"\n".to_owned(),
+            "f:4:8: tls.cert: \"c.pem\" is no whole path; write it from the root, as in \"/etc/larder/cert.pem\"",
+        ),
+        (
+            "[tls]\ncert = \"/there/c\"\nkey = \"/k\"\n".to_owned(),
+            "f:5:7: tls.key: /k: not there; name a PEM file that larder may read",
+        ),
+        (
+            "[tls]\ncert = 5\nkey = \"/there/k\"\n".to_owned(),
+            "f:4:8: tls.cert: is of type integer; write the path of a PEM file, as in \"/etc/larder/cert.pem\", or a list of them",
+        ),
+    ] {
+        let said = errors(&format!("{https}{text}"));
+        assert!(
+            said.lines().any(|line| line == told),
+            "{told}\nbut:\n{said}"
+        );
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+const UNITS: [&str; 3] = ["larder.service", "larder.socket", "larder-https.socket"];
+
 fn units() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd")
 }
@@ -24,13 +26,13 @@ fn the_units_are_in_order() {
         return;
     };
     let folder = tempfile::tempdir().expect("a directory");
-    for name in ["larder.service", "larder.socket"] {
+    for name in UNITS {
         let text = fs::read_to_string(units().join(name)).expect("a unit");
         // The program lies elsewhere until it is installed.
         let text = text.replace("/usr/bin/larder", env!("CARGO_BIN_EXE_larder"));
         fs::write(folder.path().join(name), text).expect("written");
     }
-    let paths = ["larder.service", "larder.socket"].map(|name| folder.path().join(name));
+    let paths = UNITS.map(|name| folder.path().join(name));
     let (fine, words) = said(analyze.arg("verify").args(paths));
     let ours: Vec<&str> = words
         .lines()

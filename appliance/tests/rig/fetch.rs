@@ -91,7 +91,7 @@ impl Get {
     }
 
     /// Makes the request on that connection.
-    pub(crate) fn run_on(&self, stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+    pub(crate) fn run_on<S: Read + Write>(&self, stream: &mut BufReader<S>) -> io::Result<Answer> {
         let host = self.host.clone().unwrap_or(self.address.to_string());
         let fields: String = self.fields.iter().map(|f| format!("{f}\r\n")).collect();
         let request = format!(

@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 pub(crate) const HTTP_PORT: u16 = 8080;
+pub(crate) const HTTPS_PORT: u16 = 8443;
 pub(crate) const ADMIN_PORT: u16 = 9180;
 
 /// The host names of one family (facts: clients, section 1.8), and names of others.
@@ -39,6 +40,10 @@ pub(crate) struct Setup {
     pub(crate) store: Option<PathBuf>,
     /// More lines for the `[server]` table.
     pub(crate) server: &'static str,
+    /// More lines for the `[origins]` table.
+    pub(crate) origins: String,
+    /// The `[tls]` table; with one, https is served.
+    pub(crate) tls: String,
     /// More tables.
     pub(crate) more: &'static str,
 }
@@ -70,9 +75,15 @@ impl Larder {
              memory_bytes_max = \"256MiB\"\ndriver = \"{driver}\"\n{}\n[store]\npaths = [{:?}]\n",
             setup.server, store
         );
+        if !setup.tls.is_empty() {
+            let https = format!("[server]\nhttps = [\"{address}:{HTTPS_PORT}\"]\n");
+            config = config.replacen("[server]\n", &https, 1) + &setup.tls;
+        }
+        config.push_str("[origins]\n");
+        config.push_str(&setup.origins);
         if let Some(origin) = setup.origin {
             if setup.default_origin {
-                config.push_str(&format!("[origins]\ndefault = \"http://{origin}\"\n"));
+                config.push_str(&format!("default = \"http://{origin}\"\n"));
             }
             config.push_str("[origins.connect]\n");
             for host in FAMILY.iter().chain([&SIGNED, &PLAIN]) {
@@ -119,6 +130,10 @@ impl Larder {
 
     pub(crate) fn http(&self) -> SocketAddr {
         SocketAddr::from((self.address, HTTP_PORT))
+    }
+
+    pub(crate) fn https(&self) -> SocketAddr {
+        SocketAddr::from((self.address, HTTPS_PORT))
     }
 
     pub(crate) fn admin(&self) -> SocketAddr {

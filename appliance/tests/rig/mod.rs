@@ -2,12 +2,14 @@
 //! ends with its test, whether that went well or not, and nothing outside of loopback is touched.
 #![allow(dead_code)] // Each test file uses its part of this.
 
+pub(crate) mod certificates;
 pub(crate) mod fetch;
 pub(crate) mod larder;
 pub(crate) mod nginx;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod recorder;
+pub(crate) mod secure;
 pub(crate) mod squid;
 
 use std::fs;

@@ -145,8 +145,18 @@ fn moment(year: u64, month: &[u8; 3], day: u64, clock: &[u8]) -> Option<UnixSecs
         .iter()
         .position(|known| known.eq_ignore_ascii_case(month))? as u64
         + 1;
+    unix_of([year, month, day], [hour, minute, second])
+}
+
+/// The moment of a day (year, month, day) and a time of it (hour, minute, second), in UTC. `None` where there is none,
+/// and before 1970.
+pub(crate) fn unix_of(
+    [year, month, day]: [u64; 3],
+    [hour, minute, second]: [u64; 3],
+) -> Option<UnixSecs> {
     // Second 60 is a leap second: as in POSIX, the same moment as the next second.
     let fits = year >= 1970
+        && (1..=12).contains(&month)
         && (1..=days_in(year, month)).contains(&day)
         && hour < 24
         && minute < 60

@@ -16,6 +16,7 @@ pub mod range;
 pub mod renewal;
 pub mod reuse;
 pub mod time;
+pub mod tls;
 pub mod upstream;
 pub mod variant;
 

@@ -13,6 +13,7 @@ use larder_proto::http::route::OwnedRoute;
 use larder_proto::invalidation::invalidated;
 use larder_proto::upstream::contradiction;
 use larder_storage::store::Filter;
+use tokio::task::JoinSet;
 
 /// The body of an answer that passes through.
 pub type ThroughBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -76,7 +77,17 @@ impl Download {
             lane: Lane::Through,
             interim: request.extensions.get().cloned(),
         };
-        match self.0.origin.send(asked).await {
+        // Connections to origins belong to one runtime, whoever asks.
+        let origin = self.0.origin.clone();
+        let mut asking = JoinSet::new();
+        asking.spawn_on(async move { origin.send(asked).await }, &self.0.runtime);
+        let Some(Ok(answered)) = asking.join_next().await else {
+            return refusal(&OriginError::NoAnswer {
+                origin: route.origin.to_string(),
+                cause: "larder is stopping".to_owned(),
+            });
+        };
+        match answered {
             Ok(answer) => {
                 self.0.invalidate(&request.method, route, &answer).await;
                 let reads = [Method::GET, Method::HEAD].contains(&request.method);

@@ -16,12 +16,14 @@ mod through;
 mod with_body;
 
 use crate::download::Download;
+use crate::http::client_io::ClientIo;
 use crate::http::handoff::{HandedOver, TakeOver};
 use crate::metrics::Figures;
 use crate::origin::BoxError;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_proto::answer::CacheStatus;
+use metrics::Counter;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,10 @@ struct Inner {
     settings: Arc<ArcSwap<Settings>>,
     figures: Arc<Figures>,
     runtime: Handle,
+    /// Requests come by TLS.
+    https: bool,
+    /// Requests that were answered, by whom.
+    served: Counter,
     /// How many connections there are.
     open: watch::Sender<usize>,
     /// No further requests are taken.
@@ -56,13 +62,51 @@ impl HyperService {
         figures: Arc<Figures>,
     ) -> Self {
         Self(Arc::new(Inner {
+            served: figures.requests_handed_over.clone(),
             download,
             settings,
             figures,
             runtime: Handle::current(),
+            https: false,
             open: watch::Sender::new(0),
             draining: watch::Sender::new(false),
         }))
+    }
+
+    /// The same service for connections that come by TLS; they are counted and drained by themselves.
+    pub(super) fn by_tls(&self) -> Self {
+        let inner = &self.0;
+        Self(Arc::new(Inner {
+            download: inner.download.clone(),
+            settings: Arc::clone(&inner.settings),
+            figures: Arc::clone(&inner.figures),
+            runtime: inner.runtime.clone(),
+            https: true,
+            served: inner.figures.requests_by_tls.clone(),
+            open: watch::Sender::new(0),
+            draining: watch::Sender::new(false),
+        }))
+    }
+
+    /// Serves a connection to its end, on whatever runtime this is.
+    pub(super) async fn serve(&self, socket: Box<dyn ClientIo>) {
+        let open = Open::new(Arc::clone(&self.0));
+        told(talk::talk(&open.0, socket, Vec::new()).await);
+    }
+
+    /// What is counted.
+    pub(super) fn figures(&self) -> &Figures {
+        &self.0.figures
+    }
+
+    /// The settings in force.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.0.settings.load_full()
+    }
+
+    /// Takes no further request.
+    pub(super) fn stop_taking(&self) {
+        self.0.draining.send_replace(true);
     }
 
     /// How many connections there are.
@@ -73,7 +117,7 @@ impl HyperService {
 
     /// Takes no further request and waits until those at hand are answered, at most `cut_after`. Says whether they are.
     pub async fn drain(&self, cut_after: Duration) -> bool {
-        self.0.draining.send_replace(true);
+        self.stop_taking();
         let mut open = self.0.open.subscribe();
         let none_left = open.wait_for(|count| *count == 0);
         tokio::time::timeout(cut_after, none_left).await.is_ok()
@@ -92,15 +136,19 @@ impl TakeOver for HyperService {
     fn take_over(&self, connection: HandedOver) {
         let open = Open::new(Arc::clone(&self.0));
         self.0.runtime.spawn(async move {
-            // A client that leaves is no news, and what is wrong with an origin was answered.
-            if let Err(error) = serve(&open.0, connection).await {
-                tracing::debug!(%error, "a connection that was handed over ended early");
-            }
+            told(take(&open.0, connection).await);
         });
     }
 }
 
-async fn serve(inner: &Arc<Inner>, connection: HandedOver) -> Result<(), BoxError> {
+/// A client that leaves is no news, and what is wrong with an origin was answered.
+fn told(ended: Result<(), BoxError>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn take(inner: &Arc<Inner>, connection: HandedOver) -> Result<(), BoxError> {
     let socket = std::net::TcpStream::from(connection.socket);
     let socket = TcpStream::from_std(socket)?;
     talk::talk(inner, Box::new(socket), connection.received).await
@@ -128,7 +176,7 @@ impl Inner {
     /// Counts an answer.
     fn count(&self, said: Option<(u16, Option<CacheStatus>)>) {
         if let Some((status, cache)) = said {
-            self.figures.requests_handed_over.increment(1);
+            self.served.increment(1);
             self.figures.request(status, cache);
         }
     }

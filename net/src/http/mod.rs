@@ -11,7 +11,9 @@ mod small;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub mod tls;
 
 pub use handoff::{HandedOver, TakeOver};
 pub use hyper_service::HyperService;
 pub use plane::{Plane, PlaneOptions, PlaneParts, ShardReport};
+pub use tls::{Certificates, TlsPlane};

@@ -19,7 +19,7 @@ pub(crate) use interim::{HearInterim, Interim, interim};
 pub use network::{Doing, Network, SystemNetwork};
 pub use pool::{BoxError, Lane, RequestBody};
 
-use crate::metrics::Figures;
+use crate::metrics::{Astray, Figures};
 use crate::settings::{Proxy, Settings};
 use ::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION,
@@ -179,7 +179,9 @@ impl OriginClient {
             && settings.rules.default_origin() != Some(&origin);
         let mut hops = 0;
         loop {
-            let place = self.place(&settings, &origin)?;
+            let place = self.place(&settings, &origin);
+            let place = place.inspect_err(|error| self.refused(&origin, error))?;
+            self.0.figures.asked(&origin.to_string());
             let sent = self
                 .once(
                     &settings,
@@ -198,6 +200,7 @@ impl OriginClient {
             let answer = match sent {
                 Ok(answer) => answer,
                 Err(error) => {
+                    self.refused(&origin, &error);
                     self.0.figures.origin_failures.increment(1);
                     return Err(error);
                 }
@@ -210,9 +213,13 @@ impl OriginClient {
             else {
                 return Ok(answer);
             };
-            let wrong = |cause| OriginError::Redirect {
-                origin: origin.to_string(),
-                cause,
+            let wrong = |cause| {
+                let error = OriginError::Redirect {
+                    origin: origin.to_string(),
+                    cause,
+                };
+                self.refused(&origin, &error);
+                error
             };
             hops += 1;
             if hops > REDIRECTS_MAX {
@@ -231,6 +238,17 @@ impl OriginClient {
             }
             (origin, target) = (next, next_target);
         }
+    }
+
+    /// Counts a way that is not gone.
+    fn refused(&self, origin: &Authority, error: &OriginError) {
+        let astray = match error {
+            OriginError::Forbidden { .. } => Astray::List,
+            OriginError::ForbiddenAddress { .. } => Astray::Address,
+            OriginError::Redirect { .. } => Astray::Location,
+            _ => return,
+        };
+        self.0.figures.refused_origin(&origin.to_string(), astray);
     }
 
     /// Where connections to `origin` go, if they may go anywhere.

@@ -1,5 +1,6 @@
 //! The bytes of stored pieces for one answer, wherever they are. The rule: a copy of a few blocks is all that an answer
-//! holds, so that a client that takes its time pins neither a frame nor a place on disk.
+//! holds, so that a client that takes its time pins neither a frame nor a place on disk. Where they are taken at once
+//! whether the client takes its time or not, they need not be copied.
 
 use crate::ask::{Answer, Ask, FetchAsk};
 use crate::download::Download;
@@ -46,6 +47,37 @@ pub(super) struct Pieces {
     route: Arc<OwnedRoute>,
     deadline: Time,
     bell: Arc<Bell>,
+    take: Take,
+}
+
+/// How bytes in memory are taken.
+#[derive(Clone, Copy)]
+enum Take {
+    Copied,
+    /// So many at most, as they lie there.
+    Shared(u32),
+}
+
+impl Take {
+    /// The beginning of `part`, as far as the first `there` bytes of the frame hold it.
+    fn from(self, frame: &Arc<RamFrame>, there: u32, part: Part) -> Option<Bytes> {
+        let bytes_max = match self {
+            Self::Copied => CHUNK_BYTES,
+            Self::Shared(bytes_max) => bytes_max,
+        };
+        let to = part.to.min(part.from.saturating_add(bytes_max));
+        let to = to.min(there);
+        if to <= part.from {
+            return None;
+        }
+        match self {
+            Self::Shared(_) => frame.share(part.from..to),
+            Self::Copied => {
+                let bytes = frame.bytes().get(part.from as usize..to as usize)?;
+                Some(Bytes::copy_from_slice(bytes))
+            }
+        }
+    }
 }
 
 impl Pieces {
@@ -64,7 +96,14 @@ impl Pieces {
             route: Arc::clone(route),
             deadline,
             bell: Arc::new(Bell::default()),
+            take: Take::Copied,
         }
+    }
+
+    /// From now on no bytes in memory are copied, and at most `bytes_max` of them are given at a time: whoever asked
+    /// lets go of them before it waits for anything.
+    pub(super) fn share(&mut self, bytes_max: u32) {
+        self.take = Take::Shared(bytes_max);
     }
 
     fn id(&self, piece: u32) -> PieceId {
@@ -118,7 +157,7 @@ impl Pieces {
         for _ in 0..LOOKS_MAX {
             let flight = match self.store.find(id) {
                 Found::Ram(frame) => {
-                    if let Some(bytes) = copy(&frame, frame.filled(), part) {
+                    if let Some(bytes) = self.take.from(&frame, frame.filled(), part) {
                         self.figures.bytes_memory.increment(bytes.len() as u64);
                         return Ok(bytes);
                     }
@@ -172,7 +211,8 @@ impl Pieces {
                 token: Token(0),
             });
             let there = seen.filled;
-            if let Some(bytes) = seen.frame.and_then(|frame| copy(&frame, there, part)) {
+            let take = |frame: Arc<RamFrame>| self.take.from(&frame, there, part);
+            if let Some(bytes) = seen.frame.and_then(take) {
                 return Ok(bytes);
             }
             match seen.state {
@@ -183,14 +223,4 @@ impl Pieces {
             }
         }
     }
-}
-
-/// The beginning of `part`, as far as the first `there` bytes of the frame hold it.
-fn copy(frame: &RamFrame, there: u32, part: Part) -> Option<Bytes> {
-    let to = part
-        .to
-        .min(part.from.saturating_add(CHUNK_BYTES))
-        .min(there);
-    let bytes = frame.bytes().get(part.from as usize..to as usize)?;
-    (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))
 }

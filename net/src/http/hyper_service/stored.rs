@@ -146,7 +146,10 @@ impl Turn<'_> {
         let download = &self.service.download;
         let unix = download.clock().unix();
         let figures = &self.service.figures;
-        let pieces = Pieces::new(download, figures, content, route, self.deadline());
+        let mut pieces = Pieces::new(download, figures, content, route, self.deadline());
+        if let Some(bytes) = self.takes_at_once() {
+            pieces.share(bytes);
+        }
         let mut walks: Vec<_> = spans
             .iter()
             .map(|span| Walk::new(record.length, *span))
@@ -185,17 +188,20 @@ impl Turn<'_> {
                 pieces.ask_for(walk.ask_ahead(ahead));
                 let bytes = match first.take() {
                     Some(bytes) => bytes,
-                    None => match self.bytes(&pieces, part).await {
-                        Ok(bytes) => bytes,
-                        Err(error) => {
-                            tracing::debug!(%error, url = %route.url, "an answer is cut");
-                            return Ok(Sent::Cut);
+                    None => {
+                        // So that what is found now is taken at once, and held by nobody who waits.
+                        self.settle().await?;
+                        match self.bytes(&pieces, part).await {
+                            Ok(bytes) => bytes,
+                            Err(error) => {
+                                tracing::debug!(%error, url = %route.url, "an answer is cut");
+                                return Ok(Sent::Cut);
+                            }
                         }
-                    },
+                    }
                 };
-                self.write(&out).await?;
+                self.write_both(&out, &bytes).await?;
                 out.clear();
-                self.write(&bytes).await?;
                 walk.advance(bytes.len() as u64);
                 if let Some(hold) = &self.hold {
                     hold.took(bytes.len() as u64);

@@ -3,7 +3,7 @@
 
 use super::{Inner, with_body};
 use crate::download::exchange::Hold;
-use crate::http::client_io::ClientIo;
+use crate::http::client_io::{ClientIo, flush};
 use crate::http::small::write_refusal;
 use crate::origin::BoxError;
 use crate::settings::Settings;
@@ -17,7 +17,7 @@ use larder_proto::directives::Directives;
 use larder_proto::http::head::{BodyKind, FIELDS_MAX, HEAD_BYTES_MAX, Head, Parsed, parse_head};
 use larder_proto::http::route::{Refusal, route};
 use larder_proto::time::Time;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,7 +75,7 @@ pub(super) async fn talk(
 ) -> Result<(), BoxError> {
     loop {
         if !receive_head(inner, &mut *socket, &mut inbox).await? {
-            return Ok(());
+            return goodbye(&mut *socket).await.map_err(Into::into);
         }
         let (after, consumed) = match parse_head(&inbox) {
             Parsed::Head(head) => {
@@ -149,7 +149,13 @@ async fn refuse_head(
     write_refusal(&mut out, status, reason, false, false, &date);
     inner.count(Some((status, None)));
     let stall = Duration::from_millis(inner.settings.load().send_stall_timeout_ms);
-    timeout(stall, socket.write_all(&out)).await?
+    timeout(stall, socket.write_all(&out)).await??;
+    flush(socket, stall).await
+}
+
+/// Says that nothing follows, where there is nothing that the client could still be reading.
+async fn goodbye(socket: &mut dyn ClientIo) -> io::Result<()> {
+    timeout(LINGER, socket.shutdown()).await?
 }
 
 /// Says that nothing follows, and waits for the client to close: closing first could take the answer from it.
@@ -185,6 +191,7 @@ async fn take_turn(
         socket,
     };
     let after = turn.answer().await?;
+    turn.settle().await?;
     if after != After::Body {
         inner.count(turn.said);
     }
@@ -212,11 +219,16 @@ impl Turn<'_> {
             return self.refuse(508, reason).await;
         }
         let settings = Arc::clone(&self.settings);
-        let route = match route(self.head.target, self.head.host, false, &settings.rules) {
+        let route = match route(
+            self.head.target,
+            self.head.host,
+            self.service.https,
+            &settings.rules,
+        ) {
             Ok(route) => route.to_owned(),
             Err(refusal) => {
-                if matches!(refusal, Refusal::Forbidden { .. }) {
-                    self.service.figures.refused_hosts.increment(1);
+                if let Refusal::Forbidden { host } = &refusal {
+                    self.service.figures.refused(host);
                 }
                 let reason = refusal.to_string();
                 return self.refuse(refusal.status(), &reason).await;
@@ -249,28 +261,64 @@ impl Turn<'_> {
     }
 
     /// Sends all of it; fails where the client takes nothing for too long.
-    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let stall = Duration::from_millis(self.settings.send_stall_timeout_ms);
-        while !bytes.is_empty() {
-            let sent = timeout(stall, self.socket.write(bytes)).await??;
-            if sent == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            if !self.begun {
-                self.begun = true;
-                let waited = self.service.download.clock().now().since(self.asked);
-                let figures = &self.service.figures;
-                figures.first_byte_seconds.record(waited.as_secs_f64());
-            }
-            bytes = &bytes[sent..];
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_both(bytes, &[]).await
+    }
+
+    /// Sends all of both, in one go where the client takes it.
+    pub(super) async fn write_both(&mut self, front: &[u8], back: &[u8]) -> io::Result<()> {
+        let mut both = [IoSlice::new(front), IoSlice::new(back)];
+        let mut rest = &mut both[..];
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let sent = self.write_some(rest).await?;
+            IoSlice::advance_slices(&mut rest, sent);
         }
         Ok(())
     }
 
+    async fn write_some(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let stall = self.stall();
+        let sent = loop {
+            let taken = self.socket.taken();
+            match timeout(stall, self.socket.write_vectored(parts)).await {
+                Ok(sent) => break sent?,
+                // What was written before is on its way.
+                Err(_) if self.socket.taken() > taken => {}
+                Err(stalled) => return Err(stalled.into()),
+            }
+        };
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if !self.begun {
+            self.begun = true;
+            let waited = self.service.download.clock().now().since(self.asked);
+            let figures = &self.service.figures;
+            figures.first_byte_seconds.record(waited.as_secs_f64());
+        }
+        Ok(sent)
+    }
+
+    /// Waits until what was written is on its way.
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        let stall = self.stall();
+        flush(self.socket, stall).await
+    }
+
+    fn stall(&self) -> Duration {
+        Duration::from_millis(self.settings.send_stall_timeout_ms)
+    }
+
+    /// How many bytes [`Self::write`] takes at once after [`Self::settle`], whether the client reads or not.
+    pub(super) fn takes_at_once(&self) -> Option<u32> {
+        self.socket.takes_at_once()
+    }
+
     /// Sends what comes before an answer and is no part of it.
     pub(super) async fn write_before(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let stall = Duration::from_millis(self.settings.send_stall_timeout_ms);
-        timeout(stall, self.socket.write_all(bytes)).await?
+        timeout(self.stall(), self.socket.write_all(bytes)).await??;
+        self.settle().await
     }
 
     /// What follows an answer that is whole.

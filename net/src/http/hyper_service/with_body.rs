@@ -53,19 +53,14 @@ pub(super) async fn serve(
 impl Inner {
     async fn answer(&self, request: Request<Incoming>) -> Response<ThroughBody> {
         let settings = self.settings.load_full();
-        let mut response = match Self::judge(&request, &settings) {
+        let mut response = match self.judge(&request, &settings) {
             Ok(route) => {
                 let (parts, body) = request.into_parts();
                 let body: Option<RequestBody> = (!body.is_end_stream())
                     .then(|| body.map_err(|e| Box::new(e) as BoxError).boxed_unsync());
                 self.download.pass_through(parts, body, &route).await
             }
-            Err((status, reason)) => {
-                if status == StatusCode::FORBIDDEN {
-                    self.figures.refused_hosts.increment(1);
-                }
-                refusal(status, &reason)
-            }
+            Err((status, reason)) => refusal(status, &reason),
         };
         self.count(Some((
             response.status().as_u16(),
@@ -83,6 +78,7 @@ impl Inner {
 
     /// Where a request leads, or why it leads nowhere.
     fn judge<B>(
+        &self,
         request: &Request<B>,
         settings: &Settings,
     ) -> Result<OwnedRoute, (StatusCode, String)> {
@@ -93,10 +89,13 @@ impl Inner {
         let target = request.uri().to_string();
         let host = request.headers().get(HOST).and_then(|h| h.to_str().ok());
         let judged = |refusal: Refusal| {
+            if let Refusal::Forbidden { host } = &refusal {
+                self.figures.refused(host);
+            }
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
             (status, refusal.to_string())
         };
-        route(&target, host, false, &settings.rules)
+        route(&target, host, self.https, &settings.rules)
             .map(|route| route.to_owned())
             .map_err(judged)
     }

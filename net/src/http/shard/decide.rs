@@ -103,8 +103,8 @@ impl Shard {
     }
 
     fn refuse_route(&self, link: &mut Link, head: &Head<'_>, refusal: &Refusal) -> Happened {
-        if matches!(refusal, Refusal::Forbidden { .. }) {
-            self.common.parts.figures.refused_hosts.increment(1);
+        if let Refusal::Forbidden { host } = refusal {
+            self.common.parts.figures.refused(host);
         }
         let keep_alive = link.conn.may_keep(head.keep_alive);
         let reason = refusal.to_string();
