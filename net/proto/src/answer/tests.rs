@@ -6,6 +6,7 @@ const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
 
 fn facts(extra: &[(String, String)]) -> Facts<'_> {
     Facts {
+        status: 200,
         length: 1000,
         etag: Some("\"x\""),
         last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT"),
