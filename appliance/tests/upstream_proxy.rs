@@ -61,14 +61,14 @@ impl Site {
 
     /// A larder that asks by Squid, with more lines in its `[origins]`.
     fn larder(&self, more: &str) -> Larder {
-        let text = format!(
-            "[origins]\nallow = [\"{HOST}:{PORT}\", \"{HOST}:{TLS_PORT}\"]\nproxy = \"{}\"\n{more}\n\
+        let origins = format!(
+            "allow = [\"{HOST}:{PORT}\", \"{HOST}:{TLS_PORT}\"]\nproxy = \"{}\"\n{more}\n\
              [origins.connect]\n\"{SIGNED}\" = \"{}\"\n",
             self.squid.url(),
             self.nginx.address()
         );
         Larder::start(&Setup {
-            more: text.leak(),
+            origins,
             ..Setup::default()
         })
     }
