@@ -194,8 +194,11 @@ impl OriginClient {
                     interim.as_ref(),
                 )
                 .await;
-            if matches!(place.target, Target::Proxy(_)) {
-                self.0.proxy.went(sent.as_ref().err());
+            if let (Target::Proxy(_), Some(proxy)) = (&place.target, &settings.proxy) {
+                let error = sent.as_ref().err();
+                self.0
+                    .proxy
+                    .went(proxy, origin.https, error, Instant::now());
             }
             let answer = match sent {
                 Ok(answer) => answer,
