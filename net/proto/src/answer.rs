@@ -113,6 +113,12 @@ pub fn write_head(
     match plan {
         Plan::Full => {
             write_object(out, facts, true);
+            // What an origin means by it is its own affair where it sends no part (RFC 9110, section 14.4).
+            for (name, value) in facts.extra {
+                if name.eq_ignore_ascii_case("Content-Range") {
+                    put(out, &["Content-Range: ", value, "\r\n"]);
+                }
+            }
             // RFC 9110, section 8.6.
             if facts.status != 204 {
                 write_length(out, facts.length);

@@ -206,6 +206,7 @@ impl Inner {
             headers,
             body: None,
             lane: Lane::Through,
+            interim: parts.extensions.get().cloned(),
         }
     }
 

@@ -5,6 +5,7 @@ mod body;
 mod connect;
 mod error;
 mod guard;
+mod interim;
 mod network;
 mod pool;
 mod proxy;
@@ -13,6 +14,8 @@ mod tls;
 
 pub use body::OriginBody;
 pub use error::OriginError;
+pub use interim::TellInterim;
+pub(crate) use interim::{HearInterim, Interim, interim};
 pub use network::{Doing, Network, SystemNetwork};
 pub use pool::{BoxError, Lane, RequestBody};
 
@@ -68,6 +71,8 @@ pub struct OriginRequest {
     pub body: Option<RequestBody>,
     /// What it is for.
     pub lane: Lane,
+    /// Who hears of interim answers.
+    pub interim: Option<TellInterim>,
 }
 
 impl OriginRequest {
@@ -81,6 +86,7 @@ impl OriginRequest {
             headers: HeaderMap::new(),
             body: None,
             lane: Lane::Content,
+            interim: None,
         }
     }
 }
@@ -150,7 +156,7 @@ impl OriginClient {
         proxy.map_or_else(Vec::new, |proxy| self.0.proxy.notes(proxy))
     }
 
-    /// Asks, and follows redirects of GET and HEAD up to ten times.
+    /// Asks, and follows redirects of GET and HEAD up to ten times; those of the default origin are answers.
     ///
     /// # Errors
     /// See [`OriginError`]; an answer with any status is no error.
@@ -164,9 +170,13 @@ impl OriginClient {
             mut headers,
             mut body,
             lane,
+            interim,
         } = request;
         complete(&mut headers);
-        let follows = body.is_none() && (method == Method::GET || method == Method::HEAD);
+        // The default origin has larder before it as a plain reverse proxy: its redirects are for its clients.
+        let follows = body.is_none()
+            && (method == Method::GET || method == Method::HEAD)
+            && settings.rules.default_origin() != Some(&origin);
         let mut hops = 0;
         loop {
             let place = self.place(&settings, &origin);
@@ -181,10 +191,14 @@ impl OriginClient {
                     &headers,
                     body.take(),
                     lane,
+                    interim.as_ref(),
                 )
                 .await;
-            if matches!(place.target, Target::Proxy(_)) {
-                self.0.proxy.went(sent.as_ref().err());
+            if let (Target::Proxy(_), Some(proxy)) = (&place.target, &settings.proxy) {
+                let error = sent.as_ref().err();
+                self.0
+                    .proxy
+                    .went(proxy, origin.https, error, Instant::now());
             }
             let answer = match sent {
                 Ok(answer) => answer,
@@ -277,6 +291,7 @@ impl OriginClient {
         headers: &HeaderMap,
         mut body: Option<RequestBody>,
         lane: Lane,
+        interim: Option<&TellInterim>,
     ) -> Result<OriginAnswer, OriginError> {
         let origin = place.origin.to_string();
         let proxy = settings
@@ -313,6 +328,9 @@ impl OriginClient {
                 None => self.open(settings, place).await?,
             };
             let mut request = build(&origin, target, method, headers, body.take())?;
+            if let Some(interim) = interim {
+                interim.of(&mut request);
+            }
             if let Some(proxy) = proxy.filter(|_| !place.origin.https) {
                 self.address_proxy(&mut request, proxy, &place.origin)?;
             }

@@ -106,7 +106,7 @@ impl Turn<'_> {
                 }
             }
             let known = found.clone();
-            let came = self.ask(question).await;
+            let came = self.ask(question).await?;
             let before = known.map_or(Before::Nothing, |known| Before::Stale(known.no));
             let (content, before) = match came {
                 Came::Stored(content, hold) => {
@@ -155,8 +155,10 @@ impl Turn<'_> {
     }
 
     /// Asks the origin, for as long as the client waits.
-    async fn ask(&self, question: Question) -> Came {
-        let download = &self.service.download;
+    async fn ask(&mut self, mut question: Question) -> io::Result<Came> {
+        let (parts, hear) = self.parts_to_ask();
+        question.parts = parts;
+        let download = self.service.download.clone();
         let now = download.clock().now();
         let stale = download.instead(&question);
         let patience = self.deadline().since(now);
@@ -164,14 +166,15 @@ impl Turn<'_> {
             Some(_) => patience.min(STALE_AFTER),
             None => patience,
         };
-        match (timeout(patience, download.exchange(question)).await, stale) {
+        let asked = timeout(patience, download.exchange(question));
+        Ok(match (self.hearing(hear, asked).await?, stale) {
             (Ok(came), _) => came,
             (Err(_), Some(stale)) => Came::Stale(stale),
             (Err(_), None) => Came::Refused {
                 status: 503,
                 reason: LATE.to_owned(),
             },
-        }
+        })
     }
 
     async fn give(

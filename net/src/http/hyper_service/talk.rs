@@ -315,6 +315,12 @@ impl Turn<'_> {
         self.socket.takes_at_once()
     }
 
+    /// Sends what comes before an answer and is no part of it.
+    pub(super) async fn write_before(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(self.stall(), self.socket.write_all(bytes)).await??;
+        self.settle().await
+    }
+
     /// What follows an answer that is whole.
     pub(super) fn after(&self) -> After {
         if self.keep_alive {
