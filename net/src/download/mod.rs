@@ -19,6 +19,7 @@ mod resolve;
 mod through;
 
 pub use through::ThroughBody;
+pub(crate) use through::end_to_end;
 
 use crate::ask::{Answer, Ask, FetchAsk};
 use crate::clock::Clock;

@@ -75,6 +75,7 @@ impl Download {
             headers: self.0.forwarded(route, &request.headers),
             body,
             lane: Lane::Through,
+            interim: None,
         };
         // Connections to origins belong to one runtime, whoever asks.
         let origin = self.0.origin.clone();
@@ -155,7 +156,7 @@ impl Inner {
 }
 
 /// The headers that travel on to whoever asked.
-pub(super) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     for name in named_by_connection(&headers)
         .into_iter()
         .chain(OF_ONE_CONNECTION)

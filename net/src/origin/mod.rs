@@ -34,16 +34,20 @@ use pool::{AbortOnDrop, Lease, Link, Place, Pool};
 use proxy::Knowledge;
 use redirect::REDIRECTS_MAX;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tls::Roots;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// How often idle connections are looked over.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
 /// A redirect's body that is worth reading to its end, so as to keep the connection.
 const REDIRECT_BODY_BYTES_MAX: usize = 16 << 10;
+
+/// So many interim answers to one request are given on.
+const INTERIM_MAX: usize = 16;
 
 /// The longest head of an answer, names and values. It is kept with what is stored, so it is not to be of any length.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -68,7 +72,12 @@ pub struct OriginRequest {
     pub body: Option<RequestBody>,
     /// What it is for.
     pub lane: Lane,
+    /// Who is told of interim answers.
+    pub interim: Option<UnboundedSender<Interim>>,
 }
+
+/// An answer before the answer (RFC 9110, section 15.2): its status and end-to-end fields.
+pub type Interim = (StatusCode, HeaderMap);
 
 impl OriginRequest {
     /// A GET that brings content into the store.
@@ -81,6 +90,7 @@ impl OriginRequest {
             headers: HeaderMap::new(),
             body: None,
             lane: Lane::Content,
+            interim: None,
         }
     }
 }
@@ -164,6 +174,7 @@ impl OriginClient {
             mut headers,
             mut body,
             lane,
+            interim,
         } = request;
         complete(&mut headers);
         let follows = body.is_none() && (method == Method::GET || method == Method::HEAD);
@@ -181,6 +192,7 @@ impl OriginClient {
                     &headers,
                     body.take(),
                     lane,
+                    interim.as_ref(),
                 )
                 .await;
             if matches!(place.target, Target::Proxy(_)) {
@@ -277,6 +289,7 @@ impl OriginClient {
         headers: &HeaderMap,
         mut body: Option<RequestBody>,
         lane: Lane,
+        interim: Option<&UnboundedSender<Interim>>,
     ) -> Result<OriginAnswer, OriginError> {
         let origin = place.origin.to_string();
         let proxy = settings
@@ -315,6 +328,9 @@ impl OriginClient {
             let mut request = build(&origin, target, method, headers, body.take())?;
             if let Some(proxy) = proxy.filter(|_| !place.origin.https) {
                 self.address_proxy(&mut request, proxy, &place.origin)?;
+            }
+            if let Some(tell) = interim.cloned() {
+                tell_interim(&mut request, tell);
             }
             match tokio::time::timeout(limit, link.sender.send_request(request)).await {
                 Err(_) => return Err(timeout("to begin its answer")),
@@ -447,6 +463,18 @@ impl OriginClient {
             }
         });
     }
+}
+
+/// Has interim answers told of. Those that concern the connection, 100 and 101, are no news for anybody else.
+fn tell_interim(request: &mut Request<RequestBody>, tell: UnboundedSender<Interim>) {
+    let told = AtomicUsize::new(0);
+    hyper::ext::on_informational(request, move |answer| {
+        let status = answer.status();
+        if status.as_u16() > 101 && told.fetch_add(1, Ordering::Relaxed) < INTERIM_MAX {
+            // Whoever asked may be gone.
+            let _ = tell.send((status, answer.headers().clone()));
+        }
+    });
 }
 
 /// Adds what every request to an origin carries.

@@ -3,8 +3,8 @@
 
 use super::stored::Sent;
 use super::talk::{After, Turn};
-use crate::download::Download;
 use crate::download::exchange::{self, Came, Question, Told};
+use crate::download::{Download, end_to_end};
 use crate::http::shard::{Before, failure};
 use http::Method;
 use larder_proto::answer::CacheStatus;
@@ -16,6 +16,7 @@ use larder_storage::record::Content;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How often somebody waits for what another brings, before he asks for himself.
@@ -106,7 +107,7 @@ impl Turn<'_> {
                 }
             }
             let known = found.clone();
-            let came = self.ask(question).await;
+            let came = self.ask(question).await?;
             let before = known.map_or(Before::Nothing, |known| Before::Stale(known.no));
             let (content, before) = match came {
                 Came::Stored(content, hold) => {
@@ -150,27 +151,40 @@ impl Turn<'_> {
             wishes: *wishes,
             authorized,
             deadline: self.deadline(),
+            interim: None,
             turn: None,
         }
     }
 
-    /// Asks the origin, for as long as the client waits.
-    async fn ask(&self, question: Question) -> Came {
-        let download = &self.service.download;
-        let now = download.clock().now();
+    /// Asks the origin, for as long as the client waits, and gives interim answers on.
+    async fn ask(&mut self, mut question: Question) -> io::Result<Came> {
+        let download = self.service.download.clone();
         let stale = download.instead(&question);
-        let patience = self.deadline().since(now);
-        let patience = match &stale {
-            Some(_) => patience.min(STALE_AFTER),
-            None => patience,
-        };
-        match (timeout(patience, download.exchange(question)).await, stale) {
-            (Ok(came), _) => came,
-            (Err(_), Some(stale)) => Came::Stale(stale),
-            (Err(_), None) => Came::Refused {
-                status: 503,
-                reason: LATE.to_owned(),
-            },
+        let mut patience = self.deadline().since(download.clock().now());
+        if stale.is_some() {
+            patience = patience.min(STALE_AFTER);
+        }
+        let (tell, mut told) = mpsc::unbounded_channel();
+        question.interim = Some(tell);
+        let asking = timeout(patience, download.exchange(question));
+        tokio::pin!(asking);
+        loop {
+            let came = tokio::select! {
+                biased;
+                Some((status, headers)) = told.recv() => {
+                    self.write_interim(&(status, end_to_end(headers))).await?;
+                    continue;
+                }
+                came = &mut asking => came,
+            };
+            return Ok(match (came, stale) {
+                (Ok(came), _) => came,
+                (Err(_), Some(stale)) => Came::Stale(stale),
+                (Err(_), None) => Came::Refused {
+                    status: 503,
+                    reason: LATE.to_owned(),
+                },
+            });
         }
     }
 

@@ -4,8 +4,8 @@
 use super::{Inner, with_body};
 use crate::download::exchange::Hold;
 use crate::http::client_io::{ClientIo, flush};
-use crate::http::small::write_refusal;
-use crate::origin::BoxError;
+use crate::http::small::{title_case, write_refusal};
+use crate::origin::{BoxError, Interim};
 use crate::settings::Settings;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
@@ -146,7 +146,8 @@ async fn refuse_head(
 ) -> io::Result<()> {
     let mut out = Vec::new();
     let date = http_date(inner.download.clock().unix());
-    write_refusal(&mut out, status, reason, false, false, &date);
+    let says = inner.settings.load().cache_status;
+    write_refusal(&mut out, status, reason, false, false, says, &date);
     inner.count(Some((status, None)));
     let stall = Duration::from_millis(inner.settings.load().send_stall_timeout_ms);
     timeout(stall, socket.write_all(&out)).await??;
@@ -254,10 +255,31 @@ impl Turn<'_> {
     pub(super) async fn refuse(&mut self, status: u16, reason: &str) -> io::Result<After> {
         let mut out = Vec::new();
         let (keep, head_only) = (self.keep_alive, self.head_only());
-        write_refusal(&mut out, status, reason, keep, head_only, &self.date());
+        let (says, date) = (self.settings.cache_status, self.date());
+        write_refusal(&mut out, status, reason, keep, head_only, says, &date);
         self.said = Some((status, None));
         self.write(&out).await?;
         Ok(self.after())
+    }
+
+    /// Gives interim answers on as they come (RFC 9110, section 15.2); what they say is for this client alone.
+    pub(super) async fn write_interim(&mut self, interim: &Interim) -> io::Result<()> {
+        if self.head.minor == 0 {
+            return Ok(());
+        }
+        let (status, headers) = interim;
+        let reason = status.canonical_reason().unwrap_or("Unknown");
+        let mut out = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+        for (name, value) in headers {
+            out.extend(title_case(name.as_str()));
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        let stall = self.stall();
+        timeout(stall, self.socket.write_all(&out)).await??;
+        timeout(stall, self.socket.flush()).await?
     }
 
     /// Sends all of it; fails where the client takes nothing for too long.

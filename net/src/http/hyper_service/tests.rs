@@ -2,6 +2,7 @@
 //! a careful reader of the RFCs expects, and the connection goes on.
 
 mod changes;
+mod shared_cache;
 
 use crate::download::tests::script::{Object, Step, bare};
 use crate::http::tests::branch::Branch;
