@@ -5,6 +5,7 @@ mod api;
 mod guard;
 pub(crate) mod objects;
 mod token;
+mod verify;
 
 pub(crate) use token::{Token, file_in as token_file_in};
 

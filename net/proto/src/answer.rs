@@ -113,11 +113,11 @@ pub fn write_head(
     match plan {
         Plan::Full => {
             write_object(out, facts, true);
-            // Without a meaning on a whole answer, but its origin's to say.
-            let fields = facts.extra.iter();
-            for (_, value) in fields.filter(|(name, _)| name.eq_ignore_ascii_case("Content-Range"))
-            {
-                put(out, &["Content-Range: ", value, "\r\n"]);
+            // What an origin means by it is its own affair where it sends no part (RFC 9110, section 14.4).
+            for (name, value) in facts.extra {
+                if name.eq_ignore_ascii_case("Content-Range") {
+                    put(out, &["Content-Range: ", value, "\r\n"]);
+                }
             }
             // RFC 9110, section 8.6.
             if facts.status != 204 {

@@ -20,7 +20,7 @@ pub(crate) use turns::{Told, Turn};
 use super::reading::{head_of, pairs};
 use super::through::{ThroughBody, end_to_end};
 use super::{Download, Inner};
-use crate::origin::{Interim, Lane, OriginAnswer, OriginError, OriginRequest};
+use crate::origin::{Lane, OriginAnswer, OriginError, OriginRequest};
 use ::http::header::{
     HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, RANGE,
@@ -39,7 +39,6 @@ use larder_proto::variant::variant_key;
 use larder_storage::record::Content;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedSender;
 use turns::Asking;
 
 /// The pause before a second attempt.
@@ -67,8 +66,6 @@ pub(crate) struct Question {
     pub(crate) authorized: bool,
     /// When the client must have its first byte.
     pub(crate) deadline: Time,
-    /// Who is told of interim answers.
-    pub(crate) interim: Option<UnboundedSender<Interim>>,
     /// The others who want the same, and wait.
     pub(crate) turn: Option<Asking>,
 }
@@ -209,7 +206,7 @@ impl Inner {
             headers,
             body: None,
             lane: Lane::Through,
-            interim: question.interim.clone(),
+            interim: parts.extensions.get().cloned(),
         }
     }
 

@@ -75,7 +75,7 @@ impl Download {
             headers: self.0.forwarded(route, &request.headers),
             body,
             lane: Lane::Through,
-            interim: None,
+            interim: request.extensions.get().cloned(),
         };
         // Connections to origins belong to one runtime, whoever asks.
         let origin = self.0.origin.clone();

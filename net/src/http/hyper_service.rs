@@ -6,6 +6,7 @@
 //! not immutable, `through` passes on what the store can not hold; a request with a body ends its connection and goes through `with_body`, by hyper.
 
 mod general;
+mod interim;
 mod pieces;
 mod stored;
 mod talk;

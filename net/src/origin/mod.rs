@@ -5,6 +5,7 @@ mod body;
 mod connect;
 mod error;
 mod guard;
+mod interim;
 mod network;
 mod pool;
 mod proxy;
@@ -13,6 +14,8 @@ mod tls;
 
 pub use body::OriginBody;
 pub use error::OriginError;
+pub use interim::TellInterim;
+pub(crate) use interim::{HearInterim, Interim, interim};
 pub use network::{Doing, Network, SystemNetwork};
 pub use pool::{BoxError, Lane, RequestBody};
 
@@ -34,20 +37,16 @@ use pool::{AbortOnDrop, Lease, Link, Place, Pool};
 use proxy::Knowledge;
 use redirect::REDIRECTS_MAX;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tls::Roots;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::UnboundedSender;
 
 /// How often idle connections are looked over.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
 /// A redirect's body that is worth reading to its end, so as to keep the connection.
 const REDIRECT_BODY_BYTES_MAX: usize = 16 << 10;
-
-/// So many interim answers to one request are given on.
-const INTERIM_MAX: usize = 16;
 
 /// The longest head of an answer, names and values. It is kept with what is stored, so it is not to be of any length.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -72,12 +71,9 @@ pub struct OriginRequest {
     pub body: Option<RequestBody>,
     /// What it is for.
     pub lane: Lane,
-    /// Who is told of interim answers.
-    pub interim: Option<UnboundedSender<Interim>>,
+    /// Who hears of interim answers.
+    pub interim: Option<TellInterim>,
 }
-
-/// An answer before the answer (RFC 9110, section 15.2): its status and end-to-end fields.
-pub type Interim = (StatusCode, HeaderMap);
 
 impl OriginRequest {
     /// A GET that brings content into the store.
@@ -160,7 +156,7 @@ impl OriginClient {
         proxy.map_or_else(Vec::new, |proxy| self.0.proxy.notes(proxy))
     }
 
-    /// Asks, and follows redirects of GET and HEAD up to ten times.
+    /// Asks, and follows redirects of GET and HEAD up to ten times; those of the default origin are answers.
     ///
     /// # Errors
     /// See [`OriginError`]; an answer with any status is no error.
@@ -177,7 +173,10 @@ impl OriginClient {
             interim,
         } = request;
         complete(&mut headers);
-        let follows = body.is_none() && (method == Method::GET || method == Method::HEAD);
+        // The default origin has larder before it as a plain reverse proxy: its redirects are for its clients.
+        let follows = body.is_none()
+            && (method == Method::GET || method == Method::HEAD)
+            && settings.rules.default_origin() != Some(&origin);
         let mut hops = 0;
         loop {
             let place = self.place(&settings, &origin);
@@ -195,8 +194,11 @@ impl OriginClient {
                     interim.as_ref(),
                 )
                 .await;
-            if matches!(place.target, Target::Proxy(_)) {
-                self.0.proxy.went(sent.as_ref().err());
+            if let (Target::Proxy(_), Some(proxy)) = (&place.target, &settings.proxy) {
+                let error = sent.as_ref().err();
+                self.0
+                    .proxy
+                    .went(proxy, origin.https, error, Instant::now());
             }
             let answer = match sent {
                 Ok(answer) => answer,
@@ -289,7 +291,7 @@ impl OriginClient {
         headers: &HeaderMap,
         mut body: Option<RequestBody>,
         lane: Lane,
-        interim: Option<&UnboundedSender<Interim>>,
+        interim: Option<&TellInterim>,
     ) -> Result<OriginAnswer, OriginError> {
         let origin = place.origin.to_string();
         let proxy = settings
@@ -326,11 +328,11 @@ impl OriginClient {
                 None => self.open(settings, place).await?,
             };
             let mut request = build(&origin, target, method, headers, body.take())?;
+            if let Some(interim) = interim {
+                interim.of(&mut request);
+            }
             if let Some(proxy) = proxy.filter(|_| !place.origin.https) {
                 self.address_proxy(&mut request, proxy, &place.origin)?;
-            }
-            if let Some(tell) = interim.cloned() {
-                tell_interim(&mut request, tell);
             }
             match tokio::time::timeout(limit, link.sender.send_request(request)).await {
                 Err(_) => return Err(timeout("to begin its answer")),
@@ -463,18 +465,6 @@ impl OriginClient {
             }
         });
     }
-}
-
-/// Has interim answers told of. Those that concern the connection, 100 and 101, are no news for anybody else.
-fn tell_interim(request: &mut Request<RequestBody>, tell: UnboundedSender<Interim>) {
-    let told = AtomicUsize::new(0);
-    hyper::ext::on_informational(request, move |answer| {
-        let status = answer.status();
-        if status.as_u16() > 101 && told.fetch_add(1, Ordering::Relaxed) < INTERIM_MAX {
-            // Whoever asked may be gone.
-            let _ = tell.send((status, answer.headers().clone()));
-        }
-    });
 }
 
 /// Adds what every request to an origin carries.

@@ -188,10 +188,15 @@ impl Inner {
                 .cloned()
                 .collect(),
             date: verdict.date,
-            fresh_until: verdict.fresh_until,
+            // What its origin would not have stored any more is given to nobody without asking.
+            fresh_until: if verdict.storable {
+                verdict.fresh_until
+            } else {
+                now
+            },
             age_at_receipt_s: verdict.age_at_receipt_s,
             answered_at: now,
-            must_revalidate: verdict.must_revalidate,
+            must_revalidate: verdict.must_revalidate || !verdict.storable,
             immutable_while_fresh: verdict.immutable_while_fresh,
             for_authorized: verdict.for_authorized,
             stale_if_error_s: verdict.stale_if_error_s,

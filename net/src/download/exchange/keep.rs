@@ -56,7 +56,10 @@ impl Inner {
             primary,
             key: selected(&primary, &record.vary, &question.parts),
         };
-        let Some(length) = length else {
+        // What is for this client alone reaches it with the answer as it came; the store gets the rest.
+        let hides = |name: &String| answer.headers.contains_key(name);
+        let hides = verdict.without.iter().any(hides);
+        let Some(length) = length.filter(|_| !hides) else {
             return Came::Through(spooled(self, place, record, answer, question.turn.take()));
         };
         let proved = !record.whole

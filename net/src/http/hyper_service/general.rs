@@ -3,8 +3,8 @@
 
 use super::stored::Sent;
 use super::talk::{After, Turn};
+use crate::download::Download;
 use crate::download::exchange::{self, Came, Question, Told};
-use crate::download::{Download, end_to_end};
 use crate::http::shard::{Before, failure};
 use http::Method;
 use larder_proto::answer::CacheStatus;
@@ -16,7 +16,6 @@ use larder_storage::record::Content;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How often somebody waits for what another brings, before he asks for himself.
@@ -151,41 +150,31 @@ impl Turn<'_> {
             wishes: *wishes,
             authorized,
             deadline: self.deadline(),
-            interim: None,
             turn: None,
         }
     }
 
-    /// Asks the origin, for as long as the client waits, and gives interim answers on.
+    /// Asks the origin, for as long as the client waits.
     async fn ask(&mut self, mut question: Question) -> io::Result<Came> {
+        let (parts, hear) = self.parts_to_ask();
+        question.parts = parts;
         let download = self.service.download.clone();
+        let now = download.clock().now();
         let stale = download.instead(&question);
-        let mut patience = self.deadline().since(download.clock().now());
-        if stale.is_some() {
-            patience = patience.min(STALE_AFTER);
-        }
-        let (tell, mut told) = mpsc::unbounded_channel();
-        question.interim = Some(tell);
-        let asking = timeout(patience, download.exchange(question));
-        tokio::pin!(asking);
-        loop {
-            let came = tokio::select! {
-                biased;
-                Some((status, headers)) = told.recv() => {
-                    self.write_interim(&(status, end_to_end(headers))).await?;
-                    continue;
-                }
-                came = &mut asking => came,
-            };
-            return Ok(match (came, stale) {
-                (Ok(came), _) => came,
-                (Err(_), Some(stale)) => Came::Stale(stale),
-                (Err(_), None) => Came::Refused {
-                    status: 503,
-                    reason: LATE.to_owned(),
-                },
-            });
-        }
+        let patience = self.deadline().since(now);
+        let patience = match &stale {
+            Some(_) => patience.min(STALE_AFTER),
+            None => patience,
+        };
+        let asked = timeout(patience, download.exchange(question));
+        Ok(match (self.hearing(hear, asked).await?, stale) {
+            (Ok(came), _) => came,
+            (Err(_), Some(stale)) => Came::Stale(stale),
+            (Err(_), None) => Came::Refused {
+                status: 503,
+                reason: LATE.to_owned(),
+            },
+        })
     }
 
     async fn give(

@@ -4,8 +4,8 @@
 use super::{Inner, with_body};
 use crate::download::exchange::Hold;
 use crate::http::client_io::{ClientIo, flush};
-use crate::http::small::{title_case, write_refusal};
-use crate::origin::{BoxError, Interim};
+use crate::http::small::write_refusal;
+use crate::origin::BoxError;
 use crate::settings::Settings;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
@@ -262,26 +262,6 @@ impl Turn<'_> {
         Ok(self.after())
     }
 
-    /// Gives interim answers on as they come (RFC 9110, section 15.2); what they say is for this client alone.
-    pub(super) async fn write_interim(&mut self, interim: &Interim) -> io::Result<()> {
-        if self.head.minor == 0 {
-            return Ok(());
-        }
-        let (status, headers) = interim;
-        let reason = status.canonical_reason().unwrap_or("Unknown");
-        let mut out = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
-        for (name, value) in headers {
-            out.extend(title_case(name.as_str()));
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-        out.extend_from_slice(b"\r\n");
-        let stall = self.stall();
-        timeout(stall, self.socket.write_all(&out)).await??;
-        timeout(stall, self.socket.flush()).await?
-    }
-
     /// Sends all of it; fails where the client takes nothing for too long.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_both(bytes, &[]).await
@@ -335,6 +315,12 @@ impl Turn<'_> {
     /// How many bytes [`Self::write`] takes at once after [`Self::settle`], whether the client reads or not.
     pub(super) fn takes_at_once(&self) -> Option<u32> {
         self.socket.takes_at_once()
+    }
+
+    /// Sends what comes before an answer and is no part of it.
+    pub(super) async fn write_before(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(self.stall(), self.socket.write_all(bytes)).await??;
+        self.settle().await
     }
 
     /// What follows an answer that is whole.

@@ -2,6 +2,9 @@
 //! a careful reader of the RFCs expects, and the connection goes on.
 
 mod changes;
+mod hidden;
+mod interim;
+mod reverse_proxy;
 mod shared_cache;
 
 use crate::download::tests::script::{Object, Step, bare};

@@ -26,8 +26,10 @@ enum Framing {
 impl Turn<'_> {
     /// Asks the origin just what the client asked, and passes its answer on.
     pub(super) async fn through(&mut self, route: &OwnedRoute) -> io::Result<After> {
-        let parts = self.parts.clone();
-        let answer = self.service.download.pass_through(parts, None, route).await;
+        let (parts, hear) = self.parts_to_ask();
+        let download = self.service.download.clone();
+        let asked = download.pass_through(parts, None, route);
+        let answer = self.hearing(hear, asked).await?;
         self.pass(answer, CacheStatus::Bypass).await
     }
 
