@@ -78,18 +78,11 @@ mod tests {
             url: "http://a.example/x".to_owned(),
             host: "a.example".to_owned(),
             length: 1,
-            etag: None,
-            last_modified: None,
-            last_modified_unix: None,
-            content_type: None,
-            extra: Vec::new(),
             date: stored_at,
             fresh_until: 0,
-            age_at_receipt_s: 0,
             stored_at,
-            immutable: false,
             pinned,
-            must_revalidate: false,
+            ..Record::default()
         };
         Listed {
             no: ContentNo::new(1),

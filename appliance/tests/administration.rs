@@ -4,7 +4,7 @@
 mod rig;
 
 use rig::fetch::Get;
-use rig::larder::{FAMILY, Larder, NAMED_PATH, PLAIN, Setup};
+use rig::larder::{FAMILY, Larder, PLAIN, Setup};
 use rig::{assert_same, have, house};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -18,13 +18,13 @@ fn objects_are_listed_described_and_purged() {
     }
     let (mut nginx, larder) = house();
     let wanted = rig::real_bytes(3 * MIB + 1);
-    nginx.put(NAMED_PATH, &wanted);
+    let path = nginx.put_named(&wanted);
     nginx.put("/office/stream.dat", &wanted[..MIB]);
-    for (host, path) in [(FAMILY[0], NAMED_PATH), (PLAIN, "/office/stream.dat")] {
+    for (host, path) in [(FAMILY[0], path.as_str()), (PLAIN, "/office/stream.dat")] {
         let answer = larder.get(host, path).run().expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.head);
     }
-    let url = format!("http://{}{NAMED_PATH}", FAMILY[0]);
+    let url = format!("http://{}{path}", FAMILY[0]);
     let other = format!("http://{PLAIN}/office/stream.dat");
     let list = rig::eventually("both objects are listed", || {
         let list = larder.told(&["ls"]);
@@ -41,7 +41,7 @@ fn objects_are_listed_described_and_purged() {
     assert!(larder.told(&["ls"]).contains(&other));
     assert!(!larder.command(&["stat", &url]).status.success());
     nginx.body_bytes();
-    let answer = larder.get(FAMILY[0], NAMED_PATH).run().expect("an answer");
+    let answer = larder.get(FAMILY[0], &path).run().expect("an answer");
     assert_same(&answer.body, &wanted, "after the purge");
     assert_eq!(
         answer.field("X-Cache-Status"),

@@ -3,7 +3,7 @@
 mod rig;
 
 use rig::fetch::{Get, download};
-use rig::larder::{FAMILY, Larder, NAMED_PATH, PLAIN, SIGNED, Setup};
+use rig::larder::{FAMILY, Larder, PLAIN, SIGNED, Setup};
 use rig::nginx::Nginx;
 use rig::{assert_same, have};
 use std::fs;
@@ -172,8 +172,8 @@ fn heads_are_as_clients_look_them_up() {
         ..Setup::default()
     });
     let wanted = rig::real_bytes(3 * MIB + 5);
-    nginx.put(NAMED_PATH, &wanted);
-    let get = larder.get(FAMILY[0], NAMED_PATH);
+    let path = nginx.put_named(&wanted);
+    let get = larder.get(FAMILY[0], &path);
     let mut stream = get.connect().expect("connected");
     let mut etags = Vec::new();
     for (first, last) in [(2 * MIB, 3 * MIB - 1), (3 * MIB, 4 * MIB), (0, 0), (5, 9)] {
@@ -214,7 +214,7 @@ fn heads_are_as_clients_look_them_up() {
     let length = wanted.len().to_string();
     assert_eq!(head.field("Content-Length"), Some(length.as_str()));
     let outside = larder
-        .get(FAMILY[0], NAMED_PATH)
+        .get(FAMILY[0], &path)
         .range(wanted.len() as u64, wanted.len() as u64 + 5)
         .run_on(&mut stream)
         .expect("an answer");

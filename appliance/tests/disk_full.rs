@@ -2,7 +2,7 @@
 
 mod rig;
 
-use rig::larder::{FAMILY, Larder, NAMED_PATH, Setup};
+use rig::larder::{FAMILY, Larder, Setup};
 use rig::nginx::Nginx;
 use rig::{assert_same, have};
 use std::fs::{self, File};
@@ -88,8 +88,8 @@ fn clients_do_not_notice_a_full_disk() {
         ..Setup::default()
     });
     let wanted = rig::real_bytes(60 * MIB);
-    nginx.put(NAMED_PATH, &wanted);
-    let get = larder.get(FAMILY[0], NAMED_PATH);
+    let path = nginx.put_named(&wanted);
+    let get = larder.get(FAMILY[0], &path);
     let early = get.clone().range(0, 4 * MIB as u64 - 1).run();
     assert_same(&early.expect("an answer").body, &wanted[..4 * MIB], "early");
     disk.fill(0);
@@ -100,11 +100,11 @@ fn clients_do_not_notice_a_full_disk() {
     }
     // More than could ever have been there.
     for number in 0..8 {
-        let path = NAMED_PATH.replace("update_0", &format!("update_{number}"));
-        nginx.put(&path, &wanted);
+        let other = &wanted[number..];
+        let path = nginx.put_named(other);
         let answer = larder.get(FAMILY[0], &path).run().expect("an answer");
         assert_eq!(answer.status, 200, "object {number}: {}", answer.head);
-        assert_same(&answer.body, &wanted, "with a full disk");
+        assert_same(&answer.body, other, "with a full disk");
     }
 }
 
@@ -123,9 +123,9 @@ fn it_starts_on_a_full_disk() {
         ..Setup::default()
     });
     let wanted = rig::real_bytes(20 * MIB);
-    nginx.put(NAMED_PATH, &wanted);
+    let path = nginx.put_named(&wanted);
     for _ in 0..2 {
-        let answer = larder.get(FAMILY[0], NAMED_PATH).run().expect("an answer");
+        let answer = larder.get(FAMILY[0], &path).run().expect("an answer");
         assert_same(&answer.body, &wanted, "with a full disk");
     }
 }

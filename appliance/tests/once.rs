@@ -2,7 +2,7 @@
 
 mod rig;
 
-use rig::larder::{FAMILY, NAMED_PATH};
+use rig::larder::FAMILY;
 use rig::nginx::body_bytes;
 use rig::{assert_same, have, house};
 use std::thread;
@@ -66,9 +66,9 @@ fn four_hosts_of_a_family_share_one_copy() {
     }
     let (mut nginx, larder) = house();
     let wanted = rig::real_bytes(20 * MIB + 1);
-    nginx.put(NAMED_PATH, &wanted);
+    let path = nginx.put_named(&wanted);
     for host in FAMILY {
-        let answer = larder.get(host, NAMED_PATH).run().expect("an answer");
+        let answer = larder.get(host, &path).run().expect("an answer");
         assert_same(&answer.body, &wanted, host);
     }
     assert_once(body_bytes(&nginx.stop()), wanted.len());
@@ -96,9 +96,9 @@ fn a_range_fetches_its_pieces_and_no_more() {
     }
     let (mut nginx, larder) = house();
     let wanted = rig::real_bytes(50 * MIB);
-    nginx.put(NAMED_PATH, &wanted);
+    let path = nginx.put_named(&wanted);
     let (start, end) = (30 * MIB + 100, 32 * MIB);
-    let get = larder.get(FAMILY[0], NAMED_PATH);
+    let get = larder.get(FAMILY[0], &path);
     let ranged = get.range(start as u64, end as u64 - 1);
     let answer = ranged.run().expect("an answer");
     assert_same(&answer.body, &wanted[start..end], "the range");
@@ -117,12 +117,12 @@ fn a_client_that_leaves_neither_stops_nor_starts_the_rest() {
     }
     let (mut nginx, larder) = house();
     let wanted = rig::real_bytes(100 * MIB);
-    nginx.put(NAMED_PATH, &wanted);
-    let get = larder.get(FAMILY[0], NAMED_PATH);
+    let path = nginx.put_named(&wanted);
+    let get = larder.get(FAMILY[0], &path);
     let mut stream = get.connect().expect("connected");
     std::io::Write::write_all(
         stream.get_mut(),
-        format!("GET {NAMED_PATH} HTTP/1.1\r\nHost: {}\r\n\r\n", FAMILY[0]).as_bytes(),
+        format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", FAMILY[0]).as_bytes(),
     )
     .expect("asked");
     let mut some = [0; 4096];

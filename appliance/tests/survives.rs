@@ -4,7 +4,7 @@
 mod rig;
 
 use rig::fetch::Get;
-use rig::larder::{FAMILY, Larder, NAMED_PATH, Setup};
+use rig::larder::{FAMILY, Larder, Setup};
 use rig::nginx::Nginx;
 use rig::{assert_same, have};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -73,8 +73,8 @@ fn killed_under_load(driver: &'static str) {
     let mut nginx = Nginx::start();
     let mut larder = Larder::start(&setup(&nginx, driver));
     let wanted = rig::real_bytes(60 * MIB + 4321);
-    nginx.put(NAMED_PATH, &wanted);
-    let get = larder.get(FAMILY[0], NAMED_PATH);
+    let path = nginx.put_named(&wanted);
+    let get = larder.get(FAMILY[0], &path);
     for round in 0..5 {
         // Each round stores some pieces more for good, besides what the load happens to store.
         let sure: Vec<usize> = (round * 4..round * 4 + 4).collect();
@@ -130,8 +130,8 @@ fn a_stop_finishes_what_is_under_way_and_keeps_everything() {
     let mut nginx = Nginx::with_locations("location /c/ { limit_rate 4m; }");
     let mut larder = Larder::start(&setup(&nginx, ""));
     let wanted = rig::real_bytes(8 * MIB);
-    nginx.put(NAMED_PATH, &wanted);
-    let get = larder.get(FAMILY[0], NAMED_PATH);
+    let path = nginx.put_named(&wanted);
+    let get = larder.get(FAMILY[0], &path);
     let begun = AtomicBool::new(false);
     thread::scope(|scope| {
         let (get, begun) = (&get, &begun);
@@ -172,8 +172,8 @@ fn stored_content_is_served_while_its_origin_is_down() {
     let mut nginx = Nginx::start();
     let larder = Larder::start(&setup(&nginx, ""));
     let wanted = rig::real_bytes(10 * MIB + 1);
-    nginx.put(NAMED_PATH, &wanted);
-    let get = larder.get(FAMILY[0], NAMED_PATH);
+    let path = nginx.put_named(&wanted);
+    let get = larder.get(FAMILY[0], &path);
     // The first half only.
     let half = get.clone().range(0, 5 * MIB as u64 - 1);
     assert_eq!(half.run().expect("an answer").status, 206);
@@ -200,8 +200,8 @@ fn a_damaged_block_on_disk_is_fetched_again() {
     let nginx = Nginx::start();
     let mut larder = Larder::start(&setup(&nginx, ""));
     let wanted = rig::real_bytes(8 * MIB);
-    nginx.put(NAMED_PATH, &wanted);
-    let get = larder.get(FAMILY[0], NAMED_PATH);
+    let path = nginx.put_named(&wanted);
+    let get = larder.get(FAMILY[0], &path);
     assert_same(&get.run().expect("an answer").body, &wanted, "cold");
     larder.terminate();
     let damaged = damage(&larder.directory().join("store"), &wanted);

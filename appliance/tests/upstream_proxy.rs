@@ -61,14 +61,14 @@ impl Site {
 
     /// A larder that asks by Squid, with more lines in its `[origins]`.
     fn larder(&self, more: &str) -> Larder {
-        let text = format!(
-            "[origins]\nallow = [\"{HOST}:{PORT}\", \"{HOST}:{TLS_PORT}\"]\nproxy = \"{}\"\n{more}\n\
+        let origins = format!(
+            "allow = [\"{HOST}:{PORT}\", \"{HOST}:{TLS_PORT}\"]\nproxy = \"{}\"\n{more}\n\
              [origins.connect]\n\"{SIGNED}\" = \"{}\"\n",
             self.squid.url(),
             self.nginx.address()
         );
         Larder::start(&Setup {
-            more: text.leak(),
+            origins,
             ..Setup::default()
         })
     }
@@ -311,6 +311,16 @@ fn a_proxy_that_is_down_is_named_and_what_is_stored_is_served() {
         let answer = Get::new(larder.http(), &url).run().ok()?;
         (answer.status == 200).then_some(())
     });
+    // An origin that is down behind it is told as well, and is no trouble of the proxy's.
+    site.nginx.stop();
+    is_told(
+        &larder,
+        &format!("{}/small/d", https()),
+        &["opens no tunnel", "503"],
+    );
+    let ready = Get::new(larder.admin(), "/readyz").run();
+    let ready = said(&ready.expect("an answer"));
+    assert!(!ready.contains("tunnel"), "{ready}");
 }
 
 #[test]
@@ -352,6 +362,9 @@ fn a_proxy_that_looks_into_tls_needs_its_authority_named() {
         let (_, both) = pki::authority(directory, "inspector");
         squid.bump = Some((both, directory.join("origin.pem")));
     };
+    if !have(&["/usr/lib/squid/security_file_certgen"]) {
+        return;
+    }
     let Some(site) = Site::start(bumping) else {
         return;
     };

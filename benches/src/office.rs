@@ -6,6 +6,7 @@ use anyhow::Result;
 use larder::demo::client::{Client, Naming};
 use larder::demo::content::File;
 use larder::demo::tally::Tally;
+use larder_content::hash::FileHasher;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,15 +27,31 @@ pub const FAMILY: [&str; 4] = [
 /// A made-up file that is known under the first `hosts` names of the family; each number is another file.
 #[must_use]
 pub fn file(number: u64, len: u64, hosts: usize) -> File {
-    File {
+    named(File {
         title: "a file",
         hosts: FAMILY[..hosts].iter().map(ToString::to_string).collect(),
-        path: format!("/c/update_{:040x}.cab", 0xabcd_0000 + number),
+        path: String::new(),
         signed: false,
         len,
         seed: 1_000 + number,
         foreign: false,
+    })
+}
+
+/// The file under a path that names its SHA-1, as an update's does: under another it would be thrown away.
+#[must_use]
+pub fn named(file: File) -> File {
+    let mut hasher = FileHasher::default();
+    let mut piece = Vec::new();
+    for number in 0..file.pieces() {
+        let (start, end) = file.piece(number);
+        piece.resize(usize::try_from(end - start).unwrap_or(0), 0);
+        file.fill(start, &mut piece);
+        hasher.update(&piece);
     }
+    let digits: String = hasher.finish().iter().map(|b| format!("{b:02x}")).collect();
+    let path = format!("/c/update_{digits}.cab");
+    File { path, ..file }
 }
 
 /// Starts larder on loopback with every name of the family led to `origin`.

@@ -4,6 +4,7 @@
 use crate::cpu;
 use crate::kind::{AIMS, Bound, Kind, Work};
 use crate::latency::Spread;
+use crate::office::named;
 use crate::place::beside;
 use crate::secure::Certificate;
 use crate::servers::{LarderSetup, Server, pinned, plain};
@@ -113,15 +114,15 @@ impl Comparison {
     /// # Errors
     /// A server does not start, or a client saw something wrong.
     pub fn run(&self, directory: &Path) -> Result<Compared> {
-        let file = File {
+        let file = named(File {
             title: "the object",
             hosts: vec![HOST.to_owned()],
-            path: "/c/update_0123456789abcdef0123456789abcdef01234567.cab".to_owned(),
+            path: String::new(),
             signed: false,
             len: self.content_bytes,
             seed: 17,
             foreign: true,
-        };
+        });
         let root = directory.join("root");
         write_out(&file, &root)?;
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));

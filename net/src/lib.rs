@@ -4,6 +4,7 @@
 pub mod ask;
 pub mod clock;
 pub mod download;
+pub mod hosts;
 pub mod http;
 pub mod metrics;
 pub mod origin;

@@ -1,6 +1,7 @@
 //! Every figure the data plane and the origins export, in one place. The rule: handles are made once; no name is
 //! spelled at a place of use, and no label takes a value that a client can choose.
 
+use crate::hosts::Hosts;
 use larder_proto::answer::CacheStatus;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
@@ -23,6 +24,17 @@ const CACHES: [&str; 9] = [
     "revalidated",
     "bypass",
 ];
+
+/// Why an origin is not asked after all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Astray {
+    /// A redirect leads to a host that is not on the list.
+    List,
+    /// The name leads to an address that no origin may have.
+    Address,
+    /// A redirect leads nowhere, or there are too many.
+    Location,
+}
 
 /// The data plane's figures, cheap to bump from any thread.
 pub struct Figures {
@@ -47,6 +59,12 @@ pub struct Figures {
     pub accept_failures: Counter,
     /// Requests for hosts off the allow-list.
     pub refused_hosts: Counter,
+    /// Ways that an origin or its name opened and that are not gone, by [`Astray`].
+    origin_refused: [Counter; 3],
+    /// Hosts that were refused.
+    pub hosts_refused: Hosts,
+    /// Hosts that were asked.
+    pub hosts_asked: Hosts,
     /// Answers cut in the middle because the rest could not be had.
     pub cut: Counter,
     /// Seconds from a request's head to the first byte of its answer.
@@ -111,6 +129,10 @@ impl Figures {
             accepted: counter!("larder_http_accepted_total"),
             accept_failures: counter!("larder_http_accept_failures_total"),
             refused_hosts: counter!("larder_http_refused_hosts_total"),
+            origin_refused: ["list", "address", "location"]
+                .map(|why| counter!("larder_origin_refused_total", "why" => why)),
+            hosts_refused: Hosts::default(),
+            hosts_asked: Hosts::default(),
             cut: counter!("larder_http_cut_total"),
             first_byte_seconds: histogram!("larder_http_time_to_first_byte_seconds"),
             origin_requests: CODE_CLASSES
@@ -147,10 +169,44 @@ impl Figures {
         self.requests[row * CACHES.len() + column].increment(1);
     }
 
+    /// Counts a request for a host that is not on the list; empty where it named none.
+    pub fn refused(&self, host: &str) {
+        self.refused_hosts.increment(1);
+        if !host.is_empty() {
+            self.hosts_refused.met(
+                host,
+                "clients ask for it; it is not on the list",
+                unix_now(),
+            );
+        }
+    }
+
+    /// Counts a way that is not gone.
+    pub fn refused_origin(&self, host: &str, astray: Astray) {
+        self.origin_refused[astray as usize].increment(1);
+        let why = match astray {
+            Astray::List => "a redirect leads there; it is not on the list",
+            Astray::Address => "its name leads to an address that is not public",
+            // The host is in order, its answer was not.
+            Astray::Location => return,
+        };
+        self.hosts_refused.met(host, why, unix_now());
+    }
+
+    /// Counts a request to a host.
+    pub fn asked(&self, host: &str) {
+        self.hosts_asked.met(host, "", unix_now());
+    }
+
     /// Counts one answer of an origin.
     pub fn origin_answered(&self, code: u16) {
         self.origin_requests[class_of(code)].increment(1);
     }
+}
+
+fn unix_now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn class_of(code: u16) -> usize {
@@ -180,6 +236,10 @@ fn describe() {
     describe_counter!(
         "larder_http_refused_hosts_total",
         "Requests for hosts that are not on the allow-list."
+    );
+    describe_counter!(
+        "larder_origin_refused_total",
+        "Origins not asked, by why: a redirect off the allow-list, an address that is not public, a redirect to nowhere."
     );
     describe_counter!(
         "larder_http_cut_total",

@@ -1,7 +1,7 @@
 //! The contents that are in memory, by key and by number. The rule: a key names one content, and a content that no
 //! key names any more is gone.
 
-use crate::record::Content;
+use crate::record::{Content, Record};
 use larder_content::{ContentNo, UrlKey};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -53,9 +53,13 @@ impl Contents {
     /// gone, and the one that has lost a name but lives.
     pub(crate) fn name(&self, key: UrlKey, content: &Arc<Content>) -> Renamed {
         let mut by_no = self.by_no.lock();
-        by_no.insert(content.no, Arc::clone(content));
+        // Whoever asks may hold what it was before a renewal.
+        let content = by_no
+            .entry(content.no)
+            .or_insert_with(|| Arc::clone(content));
+        let content = Arc::clone(content);
         content.add_name(key);
-        let before = self.shard(&key).write().insert(key, Arc::clone(content));
+        let before = self.shard(&key).write().insert(key, Arc::clone(&content));
         let Some(before) = before.filter(|before| before.no != content.no) else {
             return Renamed::Nothing;
         };
@@ -67,16 +71,37 @@ impl Contents {
         }
     }
 
+    /// Puts a content with another record in the place of one that has the same number, with all its names. Where it
+    /// is gone already, nobody will find the new one either.
+    pub(crate) fn replace(&self, content: &Content, record: Record) -> Arc<Content> {
+        let mut by_no = self.by_no.lock();
+        let present = by_no.get(&content.no);
+        let names = present.map_or_else(Vec::new, |present| present.names());
+        let pinned = present.is_some_and(|present| present.is_pinned());
+        let record = Record { pinned, ..record };
+        let renewed = Arc::new(Content::new(content.no, content.key, record, names.clone()));
+        if present.is_some() {
+            by_no.insert(content.no, Arc::clone(&renewed));
+            for key in names {
+                self.shard(&key).write().insert(key, Arc::clone(&renewed));
+            }
+        }
+        renewed
+    }
+
     /// Takes a content out of memory: no key leads to it any more. False where it was gone already.
     pub(crate) fn remove(&self, content: &Content) -> bool {
         let mut by_no = self.by_no.lock();
-        for key in content.names() {
+        let Some(present) = by_no.remove(&content.no) else {
+            return false;
+        };
+        for key in present.names() {
             let mut shard = self.shard(&key).write();
             if shard.get(&key).is_some_and(|held| held.no == content.no) {
                 shard.remove(&key);
             }
         }
-        by_no.remove(&content.no).is_some()
+        true
     }
 }
 
@@ -94,25 +119,11 @@ pub(crate) enum Renamed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Record;
 
     fn content(no: u64, key: UrlKey) -> Arc<Content> {
         let record = Record {
-            url: String::new(),
-            host: String::new(),
             length: 1,
-            etag: None,
-            last_modified: None,
-            last_modified_unix: None,
-            content_type: None,
-            extra: Vec::new(),
-            date: 0,
-            fresh_until: 0,
-            age_at_receipt_s: 0,
-            stored_at: 0,
-            immutable: false,
-            pinned: false,
-            must_revalidate: false,
+            ..Record::default()
         };
         Arc::new(Content::new(ContentNo::new(no), key, record, vec![key]))
     }

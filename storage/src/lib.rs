@@ -35,7 +35,7 @@ mod writer;
 
 pub use flight::{Flight, FlightError, FlightState, Seen, Watch, Watcher};
 pub use ram_tier::{FrameWriter, RamFrame, RamTier};
-pub use record::{Content, Record, Renewal};
+pub use record::{Content, Record};
 pub use store::{
     Claim, DiskPiece, Figures, Filter, Found, Listed, OpenError, Purged, SizeLimit, Store,
     StoreOptions, Verified,

@@ -1,12 +1,12 @@
-//! What larder knows of one version of one object besides its bytes. The rule: a [`Content`]'s record never changes
-//! its identity (length, validators); what a revalidation renews (dates) are atomics beside it, readable without a
-//! lock by the threads that serve.
+//! What larder knows of one version of one object besides its bytes. The rule: a [`Content`]'s record never changes,
+//! so that the threads that serve read it without a lock; where its origin confirms a version with other dates or
+//! headers, a new `Content` of the same number takes the old one's place, and the pieces stay.
 
 use larder_content::span::{piece_count, piece_len};
 use larder_content::{ContentNo, UrlKey};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the catalogue keeps of one version of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,17 +42,67 @@ pub struct Record {
     pub pinned: bool,
     /// Must not be served stale, whatever happens to the origin.
     pub must_revalidate: bool,
+    /// The status of the answer that it is.
+    #[serde(default = "ok")]
+    pub status: u16,
+    /// When it was stored or last confirmed, in seconds since 1970; 0 in rows of versions that did not keep it.
+    #[serde(default)]
+    pub answered_at: u64,
+    /// The fields of a request that choose between the answers to its URL (RFC 9111, section 4.1), in lower case.
+    #[serde(default)]
+    pub vary: Vec<String>,
+    /// It came in one answer, and what is lost of it can not be completed by another: an answer to just these fields
+    /// of a request, an encoded one, or one of another status than 200.
+    #[serde(default)]
+    pub whole: bool,
+    /// While it is fresh, a client's wish for something younger is no reason to ask its origin (RFC 8246).
+    #[serde(default)]
+    pub immutable_while_fresh: bool,
+    /// May answer requests with `Authorization`, and may be an answer to one (RFC 9111, section 3.5).
+    #[serde(default)]
+    pub for_authorized: bool,
+    /// For so long after `fresh_until` it may be served where its origin fails, in seconds (RFC 5861, section 4).
+    /// None: its origin does not say.
+    #[serde(default)]
+    pub stale_if_error_s: Option<u64>,
+    /// For so long after `fresh_until` it may be served while it is fetched anew, in seconds (RFC 5861, section 3).
+    #[serde(default)]
+    pub stale_while_revalidate_s: Option<u64>,
 }
 
-/// What a revalidation renews.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// See [`Record::fresh_until`].
-    pub fresh_until: u64,
-    /// See [`Record::date`].
-    pub date: u64,
-    /// See [`Record::age_at_receipt_s`].
-    pub age_at_receipt_s: u64,
+fn ok() -> u16 {
+    200
+}
+
+impl Default for Record {
+    /// An empty object that nothing is known of.
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            host: String::new(),
+            length: 0,
+            etag: None,
+            last_modified: None,
+            last_modified_unix: None,
+            content_type: None,
+            extra: Vec::new(),
+            date: 0,
+            fresh_until: 0,
+            age_at_receipt_s: 0,
+            stored_at: 0,
+            immutable: false,
+            pinned: false,
+            must_revalidate: false,
+            status: ok(),
+            answered_at: 0,
+            vary: Vec::new(),
+            whole: false,
+            immutable_while_fresh: false,
+            for_authorized: false,
+            stale_if_error_s: None,
+            stale_while_revalidate_s: None,
+        }
+    }
 }
 
 /// One version of one object, shared by all who serve or fill it.
@@ -63,9 +113,6 @@ pub struct Content {
     /// The URL key it was created for; others may name it too.
     pub key: UrlKey,
     record: Record,
-    fresh_until: AtomicU64,
-    date: AtomicU64,
-    age_at_receipt_s: AtomicU64,
     pinned: AtomicBool,
     names: Mutex<Vec<UrlKey>>,
 }
@@ -80,29 +127,22 @@ impl Content {
         Self {
             no,
             key,
-            fresh_until: AtomicU64::new(record.fresh_until),
-            date: AtomicU64::new(record.date),
-            age_at_receipt_s: AtomicU64::new(record.age_at_receipt_s),
             pinned: AtomicBool::new(record.pinned),
             names: Mutex::new(names),
             record,
         }
     }
 
-    /// What does not change in this version: URL, length, validators, headers. Its dates and its pin are those of
-    /// the time it was loaded; ask [`Content::fresh_until`] and its neighbours for the present ones.
+    /// Everything but the pin, which is that of the time it was loaded; ask [`Content::is_pinned`] for the present one.
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The record as it stands now, dates and pin included.
+    /// The record as it stands now, pin included.
     #[must_use]
     pub fn snapshot(&self) -> Record {
         Record {
-            fresh_until: self.fresh_until(),
-            date: self.date(),
-            age_at_receipt_s: self.age_at_receipt_s(),
             pinned: self.is_pinned(),
             ..self.record.clone()
         }
@@ -129,19 +169,26 @@ impl Content {
     /// Until when it may be served without asking, in seconds since 1970.
     #[must_use]
     pub fn fresh_until(&self) -> u64 {
-        self.fresh_until.load(Ordering::Relaxed)
+        self.record.fresh_until
     }
 
     /// The origin's `Date` of the last answer about it, in seconds since 1970.
     #[must_use]
     pub fn date(&self) -> u64 {
-        self.date.load(Ordering::Relaxed)
+        self.record.date
     }
 
-    /// How old the last answer about it was when it arrived, in seconds.
+    /// How old it is at `now` (seconds since 1970), in seconds: as old as it came, and as long as it has been here
+    /// (RFC 9111, section 4.2.3).
     #[must_use]
-    pub fn age_at_receipt_s(&self) -> u64 {
-        self.age_at_receipt_s.load(Ordering::Relaxed)
+    pub fn age_s(&self, now: u64) -> u64 {
+        let record = &self.record;
+        let answered_at = match record.answered_at {
+            0 => record.stored_at,
+            at => at,
+        };
+        now.saturating_sub(answered_at)
+            .saturating_add(record.age_at_receipt_s)
     }
 
     /// Whether it may be served at `now` (seconds since 1970) without asking the origin.
@@ -160,14 +207,6 @@ impl Content {
     #[must_use]
     pub fn names(&self) -> Vec<UrlKey> {
         self.names.lock().clone()
-    }
-
-    pub(crate) fn renew(&self, renewal: Renewal) {
-        self.fresh_until
-            .store(renewal.fresh_until, Ordering::Relaxed);
-        self.date.store(renewal.date, Ordering::Relaxed);
-        self.age_at_receipt_s
-            .store(renewal.age_at_receipt_s, Ordering::Relaxed);
     }
 
     pub(crate) fn set_pinned(&self, pinned: bool) {

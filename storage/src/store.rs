@@ -23,7 +23,7 @@ use crate::flight::{Flight, FlightError, FlightState};
 use crate::hot::HotOrder;
 use crate::index::Hot;
 use crate::ram_tier::{FrameWriter, RamTier};
-use crate::record::{Content, Record, Renewal};
+use crate::record::{Content, Record};
 use crate::writer::Order;
 use counters::read;
 use crossbeam::channel::bounded;
@@ -180,19 +180,33 @@ impl Store {
 
     /// Begins a new version of what the key names. The old one, if no other key names it, loses its pieces.
     pub fn create(&self, key: UrlKey, record: Record) -> Arc<Content> {
-        let no = ContentNo::new(RandomState::new().hash_one(key.0));
-        if record.pinned {
-            self.inner.common.pins.write().insert(no);
-        }
-        let content = Arc::new(Content::new(no, key, record, vec![key]));
-        self.name(key, &content);
+        let content = Self::prepare(key, record);
+        self.publish(&content);
         content
     }
 
-    /// The origin has confirmed a version: its dates are renewed.
-    pub fn refresh(&self, content: &Arc<Content>, renewal: Renewal) {
-        content.renew(renewal);
-        self.write_down(content);
+    /// A new version that no key leads to yet: its pieces can be claimed before anybody finds it.
+    #[must_use]
+    pub fn prepare(key: UrlKey, record: Record) -> Arc<Content> {
+        let no = ContentNo::new(RandomState::new().hash_one(key.0));
+        Arc::new(Content::new(no, key, record, vec![key]))
+    }
+
+    /// From now on its key leads to a version that was prepared. The old one, if no other key names it, loses its
+    /// pieces.
+    pub fn publish(&self, content: &Arc<Content>) {
+        if content.is_pinned() {
+            self.inner.common.pins.write().insert(content.no);
+        }
+        self.name(content.key, content);
+    }
+
+    /// The origin has confirmed a version: what is said of it from now on. Its pieces stay, and so do its names; of
+    /// a version that is gone meanwhile nothing is kept.
+    pub fn renew(&self, content: &Arc<Content>, record: Record) -> Arc<Content> {
+        let renewed = self.inner.contents.replace(content, record);
+        self.write_down(&renewed);
+        renewed
     }
 
     /// Lets one more key name a content.

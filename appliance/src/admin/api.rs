@@ -9,9 +9,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Of};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use larder_content::PieceId;
 use larder_storage::driver::DriverKind;
-use larder_storage::store::{self, Filter, Listed, LookBuf, Store};
+use larder_storage::store::{Filter, Listed, LookBuf};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -78,7 +77,10 @@ pub(super) async fn objects(Of(state): Of<Arc<State>>, asked: Asked) -> Response
         }
         let found = found(state, &selector)?;
         let more = found.len().saturating_sub(OBJECTS_MAX);
-        let shown = found.into_iter().take(OBJECTS_MAX).map(Shown::from);
+        let shown = found
+            .into_iter()
+            .take(OBJECTS_MAX)
+            .map(|listed| Shown::of(listed, &state.store));
         Ok(json!({ "objects": value(shown.collect::<Vec<_>>()), "left_out": more }))
     })
     .await
@@ -88,7 +90,7 @@ pub(super) async fn object(Of(state): Of<Arc<State>>, asked: Asked) -> Response 
     blocking(state, |state| {
         let mut found = found(state, &selector(asked)?)?;
         match found.pop() {
-            Some(listed) if found.is_empty() => Ok(value(Shown::from(listed))),
+            Some(listed) if found.is_empty() => Ok(value(Shown::of(listed, &state.store))),
             Some(_) => Err(Trouble::unclear(
                 "these are several objects; /api/v1/objects lists them",
             )),
@@ -134,9 +136,6 @@ pub(super) async fn pin(Of(state): Of<Arc<State>>, asked: Asked) -> Response {
     .await
 }
 
-/// Damaged pieces of one object that are told apart; of a disk that is gone, all are.
-const BAD_SHOWN_MAX: usize = 1000;
-
 /// Reads what is stored of the objects and checks it. It asks for the token, since damaged pieces are forgotten.
 pub(super) async fn verify(Of(state): Of<Arc<State>>, asked: Asked) -> Response {
     blocking(state, |state| {
@@ -146,39 +145,18 @@ pub(super) async fn verify(Of(state): Of<Arc<State>>, asked: Asked) -> Response 
         let mut buf = LookBuf::default();
         let looked: Vec<Looked> = meant
             .into_iter()
-            .map(|listed| look(&state.store, listed, &mut buf))
+            .map(|listed| super::verify::look(&state.store, listed, &mut buf))
             .collect();
         Ok(json!({ "objects": value(looked) }))
     })
     .await
 }
 
-fn look(store: &Store, listed: Listed, buf: &mut LookBuf) -> Looked {
-    let mut looked = Looked {
-        content: listed.no.to_string(),
-        url: listed.record.url,
-        pieces_good: 0,
-        pieces_absent: 0,
-        pieces_bad: 0,
-        bad: Vec::new(),
-    };
-    for piece in 0..listed.pieces {
-        let id = PieceId {
-            content: listed.no,
-            piece,
-        };
-        match store.look(id, buf, |_| Ok(())) {
-            store::Looked::Good => looked.pieces_good += 1,
-            store::Looked::Absent => looked.pieces_absent += 1,
-            store::Looked::Bad(bad) => {
-                looked.pieces_bad += 1;
-                if looked.bad.len() < BAD_SHOWN_MAX {
-                    looked.bad.push(bad.into());
-                }
-            }
-        }
-    }
-    looked
+/// Which hosts were refused and which were asked, each with how often and when last; both lists are bounded.
+pub(super) async fn hosts(Of(state): Of<Arc<State>>) -> Response {
+    let figures = state.origin.figures();
+    let (refused, asked) = (figures.hosts_refused.list(), figures.hosts_asked.list());
+    Json(json!({ "refused": value(refused), "asked": value(asked) })).into_response()
 }
 
 pub(super) async fn reload(Of(state): Of<Arc<State>>) -> Response {

@@ -5,6 +5,7 @@ mod api;
 mod guard;
 pub(crate) mod objects;
 mod token;
+mod verify;
 
 pub(crate) use token::{Token, file_in as token_file_in};
 
@@ -32,6 +33,7 @@ pub(crate) fn spawn(listener: TcpListener, state: Arc<State>) -> io::Result<()> 
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/objects", get(api::objects))
         .route("/api/v1/object", get(api::object))
+        .route("/api/v1/hosts", get(api::hosts))
         .route("/api/v1/purge", post(api::purge))
         .route("/api/v1/pin", post(api::pin))
         .route("/api/v1/verify", post(api::verify))

@@ -1,9 +1,11 @@
 //! Objects as the admin API names and shows them. The rule: an object is named as its clients know it, and every name
 //! that leads to the same content finds it.
 
-use larder_content::ContentNo;
 use larder_content::key::{canonical, identify, identify_apart};
+use larder_content::neighbour::sha1_of;
+use larder_content::{ContentId, ContentNo};
 use larder_proto::http::route::OriginRules;
+use larder_storage::proof::{Trust, Whole};
 use larder_storage::store::{BadPiece, Filter, Listed, Store};
 use serde::{Deserialize, Serialize};
 
@@ -187,14 +189,45 @@ pub(crate) struct Shown {
     pub(crate) content_type: Option<String>,
     /// SHA-256 of its canonical key, in hexadecimal.
     pub(crate) key: String,
+    /// How its stored pieces are trusted: as its least trusted one.
+    pub(crate) trust: Trust,
+    /// How many of its stored pieces are verified.
+    pub(crate) pieces_verified: u32,
+    /// How the whole file compares with the SHA-1 that its URL names; none where it names none.
+    pub(crate) sha1: Option<Whole>,
+    /// The piece-hash file that describes it.
+    pub(crate) hashes: Option<ShownHashes>,
 }
 
-impl From<Listed> for Shown {
-    fn from(listed: Listed) -> Self {
+/// A piece-hash file, as the API shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ShownHashes {
+    /// Its HashOfHashes as the vendor writes it, `DO-` and base64url.
+    pub(crate) content_id: String,
+    /// A URL names that HashOfHashes.
+    pub(crate) trusted: bool,
+    /// Where it was found.
+    pub(crate) url: String,
+}
+
+impl Shown {
+    /// An object with what is known of its bytes. May read the catalogue.
+    pub(super) fn of(listed: Listed, store: &Store) -> Self {
+        let content = store.by_no(listed.no);
+        let trusted = content.map(|content| store.trust(&content));
+        let proof = store.proof(listed.no);
         let record = listed.record;
         Self {
             content: listed.no.to_string(),
             key: listed.key.to_string(),
+            trust: trusted.map_or(Trust::Checked, |trusted| trusted.trust),
+            pieces_verified: trusted.map_or(0, |trusted| trusted.pieces_verified),
+            sha1: sha1_of(&record.url).map(|_| proof.whole),
+            hashes: proof.named.map(|named| ShownHashes {
+                content_id: ContentId(named.hash_of_hashes).to_string(),
+                trusted: named.trusted,
+                url: named.url,
+            }),
             url: record.url,
             length: record.length,
             bytes_stored: listed.bytes_stored,
@@ -224,7 +257,13 @@ pub(crate) struct Looked {
     pub(crate) pieces_absent: u32,
     /// Pieces that were damaged, and are forgotten now.
     pub(crate) pieces_bad: u32,
-    /// Where those are; the first of them, where they are many.
+    /// Pieces whose SHA-256 is known, and was compared.
+    #[serde(default)]
+    pub(crate) pieces_hashed: u32,
+    /// Whether the whole file has the SHA-1 that its URL names; none where it names none or pieces are missing.
+    #[serde(default)]
+    pub(crate) sha1_matches: Option<bool>,
+    /// Where the damaged ones are; the first of them, where they are many.
     #[serde(default)]
     pub(crate) bad: Vec<Bad>,
 }

@@ -31,6 +31,9 @@ pub(super) struct DoctorArgs {
     whom: Whom,
 }
 
+/// Hosts that are named in a line; `/api/v1/hosts` has all.
+const HOSTS_SHOWN: usize = 5;
+
 /// How a thing is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -288,7 +291,27 @@ fn of_appliance(whom: &Whom) -> Vec<Finding> {
     };
     let mut findings = vec![finding(grade, "appliance", first)];
     findings.extend(lines.map(|reason| finding(grade, "appliance", reason)));
+    findings.extend(of_hosts(whom));
     findings
+}
+
+/// Hosts that clients asked for in vain: content that passes the cache by.
+fn of_hosts(whom: &Whom) -> Option<Finding> {
+    let answer = whom.ask(Method::GET, "/api/v1/hosts").ok()?.json().ok()?;
+    let refused = answer.get("refused")?.as_array()?;
+    if refused.is_empty() {
+        return Some(finding(Good, "hosts refused", "none since its start"));
+    }
+    let shown = refused.iter().take(HOSTS_SHOWN).filter_map(|met| {
+        let (host, why) = (met.get("host")?.as_str()?, met.get("why")?.as_str()?);
+        Some(format!("{host} ({} times; {why})", met.get("count")?))
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    let words = format!(
+        "{}: {shown}; add to [origins] allow what clients should get from here",
+        refused.len()
+    );
+    Some(finding(Fair, "hosts refused", words))
 }
 
 #[cfg(test)]

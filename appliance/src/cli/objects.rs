@@ -7,6 +7,7 @@ use super::table::{Table, bytes};
 use crate::admin::objects::{Looked, Shown};
 use anyhow::{Context, bail};
 use hyper::Method;
+use larder_storage::proof::{Trust, Whole};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -74,13 +75,14 @@ pub(super) fn ls(args: &ObjectArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let objects: Vec<Shown> = list(&answer)?;
-    let mut table = Table::new(&["CONTENT", ">SIZE", ">STORED", ">PIECES", "", "URL"]);
+    let mut table = Table::new(&["CONTENT", ">SIZE", ">STORED", ">PIECES", "TRUST", "", "URL"]);
     for object in &objects {
         table.row([
             object.content.clone(),
             bytes(object.length),
             bytes(object.bytes_stored),
             format!("{}/{}", object.pieces_stored, object.pieces),
+            object.trust.to_string(),
             if object.pinned { "pinned" } else { "" }.to_owned(),
             object.url.clone(),
         ]);
@@ -136,6 +138,9 @@ pub(super) fn stat(args: &ObjectArgs) -> anyhow::Result<ExitCode> {
                 "Pieces",
                 format!("{} of {}", object.pieces_stored, object.pieces),
             ),
+            ("Trust", trust_of(object)),
+            ("SHA-1", sha1_of(object)),
+            ("Piece hashes", hashes_of(object)),
             ("Pinned", yes(object.pinned)),
             ("Fresh", fresh),
             (
@@ -152,6 +157,39 @@ pub(super) fn stat(args: &ObjectArgs) -> anyhow::Result<ExitCode> {
         say("")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn trust_of(object: &Shown) -> String {
+    let Shown {
+        trust,
+        pieces_verified,
+        pieces_stored,
+        ..
+    } = object;
+    match trust {
+        Trust::Verified => "verified".to_owned(),
+        _ if *pieces_verified > 0 => {
+            format!("{trust}; {pieces_verified} of {pieces_stored} stored pieces are verified")
+        }
+        _ => trust.to_string(),
+    }
+}
+
+fn sha1_of(object: &Shown) -> String {
+    match object.sha1 {
+        None => "the URL names none",
+        Some(Whole::Unknown) => "not computed: not all of it has come",
+        Some(Whole::Matches) => "as the URL names it",
+        Some(Whole::Differs) => "another than the URL names, twice in the same version",
+    }
+    .to_owned()
+}
+
+fn hashes_of(object: &Shown) -> String {
+    object.hashes.as_ref().map_or("-".to_owned(), |hashes| {
+        let word = if hashes.trusted { "trusted" } else { "a hint" };
+        format!("{} ({word}, from {})", hashes.content_id, hashes.url)
+    })
 }
 
 pub(super) fn purge(args: &ObjectArgs) -> anyhow::Result<ExitCode> {
@@ -204,6 +242,12 @@ pub(super) fn verify(args: &ObjectArgs) -> anyhow::Result<ExitCode> {
                 say(&format!(
                     "{} piece {}: {}/{} at byte {}: {}",
                     object.url, bad.piece, bad.disk, bad.slab, bad.offset, bad.why
+                ))?;
+            }
+            if object.sha1_matches == Some(false) && !args.json {
+                say(&format!(
+                    "{}: the file does not have the SHA-1 that its URL names",
+                    object.url
                 ))?;
             }
             looked.push(object);

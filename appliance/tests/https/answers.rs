@@ -2,7 +2,7 @@
 
 use crate::rig::certificates::Authority;
 use crate::rig::fetch::{Answer, Get, download};
-use crate::rig::larder::{FAMILY, Larder, NAMED_PATH, PLAIN, Setup};
+use crate::rig::larder::{FAMILY, Larder, PLAIN, Setup};
 use crate::rig::nginx::Nginx;
 use crate::rig::secure::Client;
 use crate::rig::{self, assert_same, eventually, have};
@@ -27,9 +27,9 @@ fn the_same_as_by_http(driver: &'static str) {
     let (authority, nginx, larder) = secure_house(driver);
     let len = 3 * MIB + 4321;
     let wanted = rig::real_bytes(len);
-    nginx.put(NAMED_PATH, &wanted);
+    let path = nginx.put_named(&wanted);
     nginx.put("/plain/small", &wanted[..777]);
-    let target = format!("{NAMED_PATH}?cacheHostOrigin={}", FAMILY[0]);
+    let target = format!("{path}?cacheHostOrigin={}", FAMILY[0]);
     let first = Get::new(larder.http(), &target).run().expect("an answer");
     assert_same(&first.body, &wanted, "the first, by http");
     let tag = first.field("ETag").expect("an ETag").to_owned();
@@ -184,9 +184,9 @@ fn who_does_not_read_takes_no_memory() {
     let (authority, nginx, mut larder) = secure_house("auto");
     let len = 24 * MIB;
     let wanted = rig::real_bytes(len);
-    nginx.put(NAMED_PATH, &wanted);
-    let request = Get::new(larder.https(), NAMED_PATH).host(FAMILY[0]);
-    Get::new(larder.http(), NAMED_PATH)
+    let path = nginx.put_named(&wanted);
+    let request = Get::new(larder.https(), &path).host(FAMILY[0]);
+    Get::new(larder.http(), &path)
         .host(FAMILY[0])
         .run()
         .expect("it is fetched");
@@ -203,7 +203,7 @@ fn who_does_not_read_takes_no_memory() {
         kib.map_or(0, |kib: usize| kib * 1024)
     };
     let before = anonymous();
-    let text = format!("GET {NAMED_PATH} HTTP/1.1\r\nHost: {}\r\n\r\n", FAMILY[0]);
+    let text = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", FAMILY[0]);
     let mut lazy: Vec<_> = (0..40)
         .map(|_| {
             let mut stream = client.connect(larder.https(), NAME).expect("a handshake");

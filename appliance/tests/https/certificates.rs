@@ -2,7 +2,7 @@
 
 use crate::rig::certificates::{Authority, replace};
 use crate::rig::fetch::Get;
-use crate::rig::larder::{FAMILY, Larder, NAMED_PATH, Setup};
+use crate::rig::larder::{FAMILY, Larder, Setup};
 use crate::rig::secure::{Client, shown};
 use crate::rig::{self, assert_same, eventually, have};
 use crate::{MIB, NAME, s_client, secure_house};
@@ -58,11 +58,11 @@ fn a_renewed_certificate_is_taken_under_load_and_nobody_notices() {
     }
     let (authority, nginx, mut larder) = secure_house("auto");
     let wanted = rig::real_bytes(2 * MIB + 99);
-    nginx.put(NAMED_PATH, &wanted);
+    let path = nginx.put_named(&wanted);
     let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let request = Get::new(larder.https(), NAMED_PATH).host(FAMILY[0]);
+    let request = Get::new(larder.https(), &path).host(FAMILY[0]);
     let address = larder.https();
-    Get::new(larder.http(), NAMED_PATH)
+    Get::new(larder.http(), &path)
         .host(FAMILY[0])
         .run()
         .expect("it is fetched");

@@ -4,6 +4,7 @@
 use super::fetch::Get;
 use super::process::Process;
 use super::{address, eventually};
+use larder_content::hash::FileHasher;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,13 @@ pub(crate) const FAMILY: [&str; 4] = [
 pub(crate) const SIGNED: &str = "tlu.dl.delivery.mp.microsoft.com";
 pub(crate) const PLAIN: &str = "officecdn.microsoft.com";
 
-/// A path that names its content, below one of the family's hosts.
-pub(crate) const NAMED_PATH: &str = "/c/msdownload/update/software/secu/2026/11/update_0123456789abcdef0123456789abcdef01234567.cab";
+/// A path below one of the family's hosts that names these bytes by their SHA-1.
+pub(crate) fn named_path(bytes: &[u8]) -> String {
+    let mut hasher = FileHasher::default();
+    hasher.update(bytes);
+    let digits: String = hasher.finish().iter().map(|b| format!("{b:02x}")).collect();
+    format!("/c/msdownload/update/software/secu/2026/11/update_{digits}.cab")
+}
 
 /// How the program is set up.
 #[derive(Clone, Debug, Default)]

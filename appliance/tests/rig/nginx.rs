@@ -99,6 +99,13 @@ impl Nginx {
         fs::write(self.place(path), bytes).expect("written");
     }
 
+    /// Serves these bytes under a path that names their SHA-1, as updates have; returns it.
+    pub(crate) fn put_named(&self, bytes: &[u8]) -> String {
+        let path = super::larder::named_path(bytes);
+        self.put(&path, bytes);
+        path
+    }
+
     /// Serves that file under `path`.
     pub(crate) fn link(&self, path: &str, file: &Path) {
         symlink(file, self.place(path)).expect("linked");

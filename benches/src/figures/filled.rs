@@ -94,17 +94,12 @@ fn record(number: u64, pieces: u64, now: u64) -> Record {
         host: host.to_owned(),
         length: pieces << 20,
         etag: Some(format!("\"{number}\"")),
-        last_modified: None,
-        last_modified_unix: None,
         content_type: Some("application/octet-stream".to_owned()),
-        extra: Vec::new(),
         date: now,
         fresh_until: u64::MAX,
-        age_at_receipt_s: 0,
         stored_at: now,
         immutable: true,
-        pinned: false,
-        must_revalidate: false,
+        ..Record::default()
     }
 }
 

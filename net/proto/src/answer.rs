@@ -9,6 +9,8 @@ use larder_content::Span;
 /// What a head says of the object.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'r> {
+    /// The status of the answer that it is: 200 nearly always.
+    pub status: u16,
     /// Bytes of the whole object.
     pub length: u64,
     /// `ETag`, raw.
@@ -80,7 +82,8 @@ impl CacheStatus {
 
 /// Appends the head of the answer to `plan`. Allocates nothing but room in `out`.
 ///
-/// `minor` is the request's; `status` is left out where `None`; `date` is [`http_date`] of now. The body's length is
+/// `minor` is the request's; `status` is left out where `None`; `date` is [`http_date`] of the
+/// origin's answer (RFC 9110, section 6.6.1). The body's length is
 /// that of the plan: the object, the span, or for [`Plan::Parts`] what [`parts_bytes`] says.
 pub fn write_head(
     out: &mut Vec<u8>,
@@ -91,34 +94,35 @@ pub fn write_head(
     status: Option<CacheStatus>,
     date: &[u8; 29],
 ) {
-    put(
+    write_status_line(
         out,
-        &[status_line(match plan {
-            Plan::Full => 200,
+        match plan {
+            Plan::Full => facts.status,
             Plan::Partial(_) | Plan::Parts(_) => 206,
             Plan::NotModified => 304,
             Plan::PreconditionFailed => 412,
             Plan::Unsatisfiable => 416,
-        })],
+        },
     );
     write_common(out, keep_alive, minor, date);
-    put(out, &["Via: 1.1 larder\r\n"]);
+    write_list(out, "Via", facts, "1.1 larder");
     if let Some(status) = status {
-        put(
-            out,
-            &[
-                "X-Cache-Status: ",
-                status.name(),
-                "\r\nCache-Status: ",
-                status.field(),
-                "\r\n",
-            ],
-        );
+        put(out, &["X-Cache-Status: ", status.name(), "\r\n"]);
+        write_list(out, "Cache-Status", facts, status.field());
     }
     match plan {
         Plan::Full => {
             write_object(out, facts, true);
-            write_length(out, facts.length);
+            // What an origin means by it is its own affair where it sends no part (RFC 9110, section 14.4).
+            for (name, value) in facts.extra {
+                if name.eq_ignore_ascii_case("Content-Range") {
+                    put(out, &["Content-Range: ", value, "\r\n"]);
+                }
+            }
+            // RFC 9110, section 8.6.
+            if facts.status != 204 {
+                write_length(out, facts.length);
+            }
         }
         Plan::Partial(span) => {
             write_object(out, facts, true);
@@ -158,7 +162,7 @@ pub fn write_error(
     retry_after_s: Option<u32>,
     date: &[u8; 29],
 ) {
-    put(out, &[status_line(status)]);
+    write_status_line(out, status);
     write_common(out, keep_alive, 1, date);
     if let Some(seconds) = retry_after_s {
         put(out, &["Retry-After: "]);
@@ -267,15 +271,29 @@ const OWN: &[&str] = &[
     "Etag",
     "Last-Modified",
     "X-Cache-Status",
+    "Cache-Status",
     "Trailer",
     "Upgrade",
 ];
+
+/// Appends a list to which each on the way adds an element: what the stored fields say, then `own`.
+fn write_list(out: &mut Vec<u8>, name: &str, facts: &Facts<'_>, own: &str) {
+    put(out, &[name, ": "]);
+    let fields = facts.extra.iter();
+    for (_, value) in fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)) {
+        put(out, &[value, ", "]);
+    }
+    put(out, &[own, "\r\n"]);
+}
 
 fn write_object(out: &mut Vec<u8>, facts: &Facts<'_>, with_type: bool) {
     if with_type && let Some(kind) = facts.content_type {
         put(out, &["Content-Type: ", kind, "\r\n"]);
     }
-    put(out, &["Accept-Ranges: bytes\r\n"]);
+    // Ranges are of what a plain answer holds.
+    if facts.status == 200 {
+        put(out, &["Accept-Ranges: bytes\r\n"]);
+    }
     write_validators(out, facts, |name| {
         !OWN.iter().any(|own| name.eq_ignore_ascii_case(own))
     });
@@ -360,32 +378,60 @@ fn write_number(out: &mut Vec<u8>, mut n: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// The first line of an answer. A status that larder never says of its own is said as 500.
-fn status_line(status: u16) -> &'static str {
+/// The first line of an answer. Words for the status are for people only (RFC 9112, section 4).
+fn write_status_line(out: &mut Vec<u8>, status: u16) {
+    put(out, &["HTTP/1.1 "]);
+    write_number(out, u64::from(status));
+    put(out, &[" ", reason(status), "\r\n"]);
+}
+
+/// What a status means (RFC 9110, section 15, and the registry of statuses).
+#[must_use]
+pub const fn reason(status: u16) -> &'static str {
     match status {
-        200 => "HTTP/1.1 200 OK\r\n",
-        206 => "HTTP/1.1 206 Partial Content\r\n",
-        304 => "HTTP/1.1 304 Not Modified\r\n",
-        400 => "HTTP/1.1 400 Bad Request\r\n",
-        403 => "HTTP/1.1 403 Forbidden\r\n",
-        404 => "HTTP/1.1 404 Not Found\r\n",
-        405 => "HTTP/1.1 405 Method Not Allowed\r\n",
-        408 => "HTTP/1.1 408 Request Timeout\r\n",
-        411 => "HTTP/1.1 411 Length Required\r\n",
-        412 => "HTTP/1.1 412 Precondition Failed\r\n",
-        413 => "HTTP/1.1 413 Content Too Large\r\n",
-        414 => "HTTP/1.1 414 URI Too Long\r\n",
-        416 => "HTTP/1.1 416 Range Not Satisfiable\r\n",
-        417 => "HTTP/1.1 417 Expectation Failed\r\n",
-        429 => "HTTP/1.1 429 Too Many Requests\r\n",
-        431 => "HTTP/1.1 431 Request Header Fields Too Large\r\n",
-        501 => "HTTP/1.1 501 Not Implemented\r\n",
-        502 => "HTTP/1.1 502 Bad Gateway\r\n",
-        503 => "HTTP/1.1 503 Service Unavailable\r\n",
-        504 => "HTTP/1.1 504 Gateway Timeout\r\n",
-        505 => "HTTP/1.1 505 HTTP Version Not Supported\r\n",
-        508 => "HTTP/1.1 508 Loop Detected\r\n",
-        _ => "HTTP/1.1 500 Internal Server Error\r\n",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
+        _ => "Unknown",
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Verdict {
     pub must_revalidate: bool,
     /// While it is fresh, a client's wish for something younger is no reason to ask the origin (RFC 8246).
     pub immutable_while_fresh: bool,
+    /// It may answer requests with `Authorization`, and may be an answer to one (section 3.5).
+    pub for_authorized: bool,
     /// The origin's `Date`, or `now` where it sent none.
     pub date: UnixSecs,
     /// For how long after `fresh_until` it may be sent where the origin fails; `None` where it does not say.
@@ -199,8 +201,7 @@ impl Fields {
             return Some("its status is stored only where the answer says so");
         }
         // Section 3.5.
-        let shared = d.public || d.must_revalidate || d.s_maxage != Seconds::Absent;
-        if authorized && !shared {
+        if authorized && !d.for_authorized() {
             return Some("the request carried Authorization");
         }
         // Section 7.3. An origin that says how long everybody may have it has thought of that.
@@ -294,6 +295,7 @@ pub fn judge<'h>(
         age_at_receipt_s,
         must_revalidate,
         immutable_while_fresh: immutable || directives.immutable,
+        for_authorized: directives.for_authorized(),
         date,
         stale_if_error_s: stale(directives.stale_if_error),
         stale_while_revalidate_s: stale(directives.stale_while_revalidate),

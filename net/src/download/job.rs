@@ -1,6 +1,7 @@
 //! One request to an origin for pieces of one content, from its head to the last byte that is of use. The rule: bytes
 //! of two answers meet in one content only where its validator, or its name, proves that they are of one version.
 
+use super::exchange::Held;
 use super::fill::{Filler, changed};
 use super::queue::{Source, want};
 use super::reading::{head_of, request, validator_of};
@@ -72,10 +73,15 @@ impl Task {
         }
     }
 
-    /// Takes an answer in that came already: its body's bytes are those from `at` on.
-    pub(super) async fn take_in(mut self, body: OriginBody, at: u64) {
+    /// Takes an answer in that came already: its body's bytes are those from `at` on. Where it is held, it comes no
+    /// further ahead of those who take it than so many bytes.
+    pub(super) async fn take_in(mut self, body: OriginBody, at: u64, held: Option<(Held, u64)>) {
         self.inner.meet(&self.content).await;
-        if let Err(trouble) = self.fill(body, at).await {
+        let filled = match held {
+            None => self.fill(body, at).await,
+            Some((held, ahead)) => self.fill_held(body, at, &held, ahead).await,
+        };
+        if let Err(trouble) = filled {
             self.ended(trouble);
         }
     }
@@ -120,6 +126,10 @@ impl Task {
     async fn ask(&mut self) -> Result<(), Trouble> {
         let record = self.content.record();
         let known = validator_of(record);
+        if record.whole {
+            // Its origin would send other bytes for the same question, or can not be asked the same.
+            return Err(changed());
+        }
         let proof = known.if_range(self.content.date()).map(str::to_owned);
         if proof.is_none() && !record.immutable {
             // Nothing would tell whether another answer is of the version that the stored pieces are of.
@@ -224,9 +234,14 @@ impl Task {
     fn take_more(&self, body: Span, asked: Span) {
         let all = piece_count(self.content.length()) <= TAKEN_PIECES_MAX;
         let until = if all { body.end } else { asked.end };
+        self.take_on(Span::new(body.start, until));
+    }
+
+    /// Claims what its answer brings, as far as nobody has.
+    fn take_on(&self, span: Span) {
         let deadline = self.inner.clock.now();
         let mut refused = Vec::new();
-        for piece in Span::new(body.start, until).pieces() {
+        for piece in span.pieces() {
             let id = PieceId {
                 content: self.content.no,
                 piece,
@@ -269,6 +284,56 @@ impl Task {
                 return Ok(());
             }
         }
+    }
+
+    /// The same at the pace of those who take it. The pieces are claimed as it goes, so that others who want later ones
+    /// sooner get them in answers of their own.
+    async fn fill_held(
+        &self,
+        mut body: OriginBody,
+        mut at: u64,
+        held: &Held,
+        ahead: u64,
+    ) -> Result<(), Trouble> {
+        let mut filler = Filler::new(self, at);
+        let length = self.content.length();
+        let mut claimed = 0;
+        loop {
+            let until = at.saturating_add(ahead).min(length);
+            if piece_count(until) > claimed {
+                self.take_on(Span::new(at.min(until), until));
+                claimed = piece_count(until);
+            }
+            if !held.wanted(at, ahead, || self.is_watched()).await {
+                return Err(Trouble {
+                    failure: Failure::Final,
+                    error: FlightError::Origin,
+                });
+            }
+            let chunk = body.chunk().await.map_err(|e| self.unanswered(&e))?;
+            let Some(chunk) = chunk else {
+                return self.at_the_end();
+            };
+            let now = self.inner.clock.now();
+            let bytes = chunk.len() as u64;
+            self.inner
+                .queue
+                .lock()
+                .scheduler
+                .received(now, &self.job, bytes);
+            filler.push(&chunk).await?;
+            at += bytes;
+            if at >= length {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Somebody waits for a piece that this answer brings.
+    fn is_watched(&self) -> bool {
+        let queue = self.inner.queue.lock();
+        let missing = queue.scheduler.missing(&self.job);
+        missing.into_iter().any(|id| queue.is_watched(id))
     }
 
     fn is_over(&self) -> bool {

@@ -1,23 +1,22 @@
 //! Puts one question to an origin: what is behind this URL? The rule: the question asks for no byte but those that
 //! the client wants first, and what it brings is stored, so that a cold object costs one request.
 
+use super::Inner;
 use super::job::Task;
-use super::queue::want;
 use super::reading::{head_of, pairs, record_of, request, small_answer, validator_of};
 use super::resolve::{OffTheList, Outcome};
-use super::{Inner, abandon, due};
 use crate::ask::Resolution;
 use crate::origin::{OriginAnswer, OriginBody, OriginError};
 use ::http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use larder_content::span::{piece_of, piece_start};
-use larder_content::{PIECE_BYTES, PieceId, Span, UrlKey};
+use larder_content::{PIECE_BYTES, Span, UrlKey};
 use larder_proto::UnixSecs;
 use larder_proto::freshness::{Exchange, Verdict, judge};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::time::Time;
 use larder_proto::upstream::{Meaning, Validator, read_origin};
-use larder_storage::record::{Content, Renewal};
-use larder_storage::store::Claim;
+use larder_storage::record::Content;
+use larder_storage::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -77,7 +76,7 @@ impl Lead {
         drop(off);
         if let Some(rest) = rest {
             let (task, body, at) = *rest;
-            task.take_in(body, at).await;
+            task.take_in(body, at, None).await;
         }
     }
 
@@ -206,35 +205,8 @@ impl Lead {
         let Some(stale) = &self.stale else {
             return Said::Trouble(refused(502, "304 to a request without condition"));
         };
-        self.renew(stale, &answer.headers, asked_at);
-        Said::Known(Resolution::Content(Arc::clone(stale)), None)
-    }
-
-    /// Freshens what is stored by the headers of an answer; those which it lacks hold on (RFC 9111, section 3.2).
-    fn renew(&self, stale: &Arc<Content>, fresh: &HeaderMap, asked_at: UnixSecs) {
-        let record = stale.record();
-        let mut headers = fresh.clone();
-        for (name, value) in &record.extra {
-            if let Ok(name) = name.parse::<::http::HeaderName>()
-                && !headers.contains_key(&name)
-            {
-                insert(&mut headers, name, Some(value));
-            }
-        }
-        if let Some(date) = &record.last_modified {
-            headers
-                .entry(::http::header::LAST_MODIFIED)
-                .or_insert(value_of(date));
-        }
-        let verdict = self.judge(200, &headers, asked_at);
-        self.inner.store.refresh(
-            stale,
-            Renewal {
-                fresh_until: verdict.fresh_until,
-                date: verdict.date,
-                age_at_receipt_s: verdict.age_at_receipt_s,
-            },
-        );
+        let renewed = self.inner.renew(stale, &answer.headers, asked_at);
+        Said::Known(Resolution::Content(renewed), None)
     }
 
     /// The answer brings bytes `body` of an object of `length` bytes.
@@ -262,8 +234,8 @@ impl Lead {
             && seen.is_some_and(|seen| seen.is_strong() && seen.etag == stale.record().etag)
         {
             // An origin that knows no conditions; the version is the same, and so are its pieces.
-            self.renew(stale, &answer.headers, asked_at);
-            return Said::Known(Resolution::Content(Arc::clone(stale)), None);
+            let renewed = self.inner.renew(stale, &answer.headers, asked_at);
+            return Said::Known(Resolution::Content(renewed), None);
         }
         if !proved && !self.route.identity.immutable {
             // Nothing would tell whether two answers are of one version: all of it from one answer, or nothing.
@@ -278,59 +250,32 @@ impl Lead {
             }
         }
         let now = self.inner.clock.unix();
-        let record = record_of(&self.route, &answer, length, &verdict, now);
-        let content = self.inner.store.create(self.key, record);
-        let rest = self
-            .claim(&content, body, asked)
-            .map(|task| Box::new((task, answer.body, body.start)));
+        let Some(record) = record_of(&self.route, &answer, length, &verdict, now) else {
+            return Said::Known(Resolution::HandOver, None);
+        };
+        let content = Store::prepare(self.key, record);
+        let task = self.claim(&content, body, asked);
+        self.inner.store.publish(&content);
+        let rest = task.map(|task| Box::new((task, answer.body, body.start)));
         Said::Known(Resolution::Content(content), rest)
     }
 
-    /// Claims the whole pieces that a body brings, as one job of the scheduler that has begun already.
+    /// Claims the whole pieces that a body brings.
     fn claim(&self, content: &Arc<Content>, body: Span, asked: Option<Span>) -> Option<Task> {
         let mut pieces = body.pieces();
         if asked.is_some_and(|asked| body.end > asked.end) {
             let last_asked = asked.map_or(0, |asked| asked.pieces().end);
             pieces.end = pieces.end.min(last_asked.max(TAKEN_PIECES_MAX));
         }
-        let wanted = self.wanted.map_or(0, |(start, _)| piece_of(start));
-        let mut wants = Vec::new();
-        let mut refused = Vec::new();
-        for piece in pieces {
-            let len = content.piece_len(piece);
-            if piece_start(piece) + u64::from(len) > body.end {
-                break;
-            }
-            let id = PieceId {
-                content: content.no,
-                piece,
-            };
-            if let Claim::Owner(flight) = self.inner.store.claim(id, len) {
-                let want = want(&flight, due(self.deadline, piece.saturating_sub(wanted)));
-                let mut queue = self.inner.queue.lock();
-                let back = queue.enter(&self.inner.store, content, &self.route, flight);
-                if back.is_empty() {
-                    wants.push(want);
-                }
-                refused.extend(back);
-            }
+        let is_whole = |piece| piece_start(piece) + u64::from(content.piece_len(piece)) <= body.end;
+        while pieces.end > pieces.start && !is_whole(pieces.end - 1) {
+            pieces.end -= 1;
         }
-        let job = {
-            let mut queue = self.inner.queue.lock();
-            let now = self.inner.clock.now();
-            let job = queue.scheduler.adopt(now, &wants);
-            let (start, end) = self.wanted.unwrap_or((0, None));
-            let end = end.unwrap_or(u64::MAX).min(content.length());
-            let wanted = Span::new(start, end).pieces();
-            for want in wants.iter().filter(|w| !wanted.contains(&w.id.piece)) {
-                // What comes beyond what the client wants is taken as it comes, and not tried again.
-                queue.scheduler.drop_want(want.id);
-            }
-            job
-        };
-        abandon(refused);
-        let whence = (Arc::clone(content), Arc::clone(&self.route), 0);
-        Some(Task::new(Arc::clone(&self.inner), job?, whence))
+        let (start, end) = self.wanted.unwrap_or((0, None));
+        let end = end.unwrap_or(u64::MAX).min(content.length());
+        let wanted = Span::new(start, end);
+        self.inner
+            .adopt(content, &self.route, pieces, wanted, self.deadline)
     }
 
     /// The answer is nothing that the store can hold.
@@ -365,10 +310,6 @@ fn refused(status: u16, reason: &str) -> Resolution {
         status,
         reason: reason.to_owned(),
     }
-}
-
-fn value_of(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn insert(headers: &mut HeaderMap, name: ::http::HeaderName, value: Option<&str>) {

@@ -4,7 +4,10 @@
 //! `resolve` finds out what a URL is, for all who ask at once; `lead` puts the question to the origin. `queue` holds
 //! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes, `proving`
 //! judges them.
+//! `exchange` is the way of what is not immutable, where a client wants all of it.
 
+mod adopt;
+pub(crate) mod exchange;
 mod fill;
 mod job;
 mod lead;
@@ -16,6 +19,7 @@ mod resolve;
 mod through;
 
 pub use through::ThroughBody;
+pub(crate) use through::end_to_end;
 
 use crate::ask::{Answer, Ask, FetchAsk};
 use crate::clock::Clock;
@@ -23,6 +27,7 @@ use crate::metrics::Figures;
 use crate::origin::OriginClient;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
+use exchange::Turns;
 use job::Task;
 use larder_proto::fetch::{Failure, Limits};
 use larder_proto::http::route::OwnedRoute;
@@ -65,6 +70,7 @@ struct Inner {
     runtime: Handle,
     queue: Mutex<Queue>,
     resolving: Resolving,
+    turns: Turns,
     proving: Proving,
     /// Wakes the one who starts requests.
     work: Arc<Notify>,
@@ -92,6 +98,7 @@ impl Download {
             runtime: Handle::current(),
             queue: Mutex::new(Queue::new(limits)),
             resolving: Resolving::default(),
+            turns: Turns::default(),
             proving,
             work: Arc::new(Notify::new()),
         });

@@ -95,7 +95,7 @@ impl Queue {
         self.owned.get(&id)?.flight().cloned()
     }
 
-    fn is_watched(&self, id: PieceId) -> bool {
+    pub(super) fn is_watched(&self, id: PieceId) -> bool {
         self.flight(id).is_some_and(|flight| flight.is_watched())
     }
 

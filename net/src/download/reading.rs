@@ -1,6 +1,7 @@
 //! Heads of requests to origins and of their answers, between the HTTP client's types and the rules'. The rule: what
-//! is not on a list here is not kept of an answer.
+//! is not on a list here is not kept of an answer about immutable content.
 
+use super::exchange::head;
 use super::through::end_to_end;
 use crate::ask::SmallAnswer;
 use crate::origin::{OriginAnswer, OriginRequest};
@@ -68,17 +69,27 @@ pub(super) fn validator_of(record: &Record) -> Validator {
     }
 }
 
-/// What to keep of an answer whose object is `length` bytes long.
+/// What to keep of an answer that brings bytes of an object of `length` bytes; None where a field can not be kept.
+/// Immutable content keeps what is on the list, since the rest of an answer speaks of one moment; everything else keeps
+/// all of it.
 pub(super) fn record_of(
     route: &OwnedRoute,
     answer: &OriginAnswer,
     length: u64,
     verdict: &Verdict,
     now: UnixSecs,
-) -> Record {
+) -> Option<Record> {
     let own = |name: &HeaderName| text(&answer.headers, name).map(str::to_owned);
+    if !route.identity.immutable {
+        let mut record = head::record(route, answer, length, verdict, now)?;
+        // The identity was asked for; whoever takes other codings, too, is content with it. And a 206 is of a 200.
+        record.vary.clear();
+        (record.whole, record.status) = (false, 200);
+        record.extra.retain(|(name, _)| name != "Content-Range");
+        return Some(record);
+    }
     let last_modified = own(&LAST_MODIFIED);
-    Record {
+    Some(Record {
         url: route.url.clone(),
         host: route.origin.to_string(),
         length,
@@ -96,10 +107,11 @@ pub(super) fn record_of(
         fresh_until: verdict.fresh_until,
         age_at_receipt_s: verdict.age_at_receipt_s,
         stored_at: now,
-        immutable: route.identity.immutable,
-        pinned: false,
+        answered_at: now,
+        immutable: true,
         must_revalidate: verdict.must_revalidate,
-    }
+        ..Record::default()
+    })
 }
 
 /// The answer's headers as the judge of freshness takes them.
@@ -126,7 +138,7 @@ pub(super) fn small_answer(status: u16, headers: HeaderMap, body: Bytes) -> Smal
 }
 
 /// A header's name as clients look for it (facts: clients 1.6).
-fn title_case(name: &str) -> String {
+pub(super) fn title_case(name: &str) -> String {
     if name == "etag" {
         return "ETag".to_owned();
     }

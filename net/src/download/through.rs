@@ -45,7 +45,7 @@ const FORWARDED: [HeaderName; 19] = [
 const CONDITIONS: [HeaderName; 2] = [header::IF_MODIFIED_SINCE, header::IF_NONE_MATCH];
 
 /// Headers that concern one connection only (RFC 9110 section 7.6.1), and what the data plane writes itself.
-const OF_ONE_CONNECTION: [HeaderName; 8] = [
+const OF_ONE_CONNECTION: [HeaderName; 11] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -54,6 +54,9 @@ const OF_ONE_CONNECTION: [HeaderName; 8] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-connection"),
+    header::EXPECT,
 ];
 
 impl Download {
@@ -69,9 +72,10 @@ impl Download {
             origin: route.origin.clone(),
             target: route.target.clone(),
             method: request.method.clone(),
-            headers: forwarded(&request.headers),
+            headers: self.0.forwarded(route, &request.headers),
             body,
             lane: Lane::Through,
+            interim: request.extensions.get().cloned(),
         };
         // Connections to origins belong to one runtime, whoever asks.
         let origin = self.0.origin.clone();
@@ -113,19 +117,46 @@ fn wrong(asked: &HeaderMap, answer: &OriginAnswer) -> Option<&'static str> {
     contradiction(&head_of(answer), range, conditional)
 }
 
-fn forwarded(headers: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(headers);
-    let mut kept = HeaderMap::new();
-    for (name, value) in headers {
-        if FORWARDED.contains(name) && !named.contains(name) {
-            kept.append(name, value.clone());
+/// Fields by which a client could speak for a proxy in front of the origin, or for another request than its own. Nobody
+/// selects answers by them, so that with them a client could choose what others get.
+const FOR_PROXIES: [HeaderName; 14] = [
+    header::FORWARDED,
+    header::HOST,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+impl Inner {
+    /// What an origin gets to see of a client's fields: those of the list; the default origin, which has larder before
+    /// it as a plain reverse proxy, all but those by which a client could speak for a proxy.
+    pub(super) fn forwarded(&self, route: &OwnedRoute, headers: &HeaderMap) -> HeaderMap {
+        let settings = self.settings.load();
+        let all = settings.rules.default_origin() == Some(&route.origin);
+        let named = named_by_connection(headers);
+        let mut kept = HeaderMap::new();
+        for (name, value) in headers {
+            let passes = FORWARDED.contains(name)
+                || (all && !FOR_PROXIES.contains(name) && !OF_ONE_CONNECTION.contains(name));
+            if passes && !named.contains(name) {
+                kept.append(name, value.clone());
+            }
         }
+        kept
     }
-    kept
 }
 
 /// The headers that travel on to whoever asked.
-pub(super) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     for name in named_by_connection(&headers)
         .into_iter()
         .chain(OF_ONE_CONNECTION)

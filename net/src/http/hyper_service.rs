@@ -2,9 +2,11 @@
 //! that cannot be stored. The rule: a connection that was handed over stays here to its end, and whatever is stored is
 //! served from the store as a shard would.
 //!
-//! `talk` takes a connection's requests one by one, `stored` answers from the store, `through` passes on what the store
-//! can not hold; a request with a body ends its connection and goes through `with_body`, by hyper.
+//! `talk` takes a connection's requests one by one, `stored` answers from the store, `general` is the cache of what is
+//! not immutable, `through` passes on what the store can not hold; a request with a body ends its connection and goes through `with_body`, by hyper.
 
+mod general;
+mod interim;
 mod pieces;
 mod stored;
 mod talk;

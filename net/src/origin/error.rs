@@ -96,6 +96,18 @@ pub enum OriginError {
         /// What is wrong, and what to do.
         cause: String,
     },
+    /// The upstream proxy opens no tunnel to an https origin.
+    #[error(
+        "the proxy {proxy} ([origins] proxy) opens no tunnel to {origin} and answers {status}; see its log for why"
+    )]
+    ProxyTunnel {
+        /// The proxy.
+        proxy: String,
+        /// The authority that was to be asked.
+        origin: String,
+        /// What it answered.
+        status: u16,
+    },
     /// More redirects than are followed, or one that leads nowhere.
     #[error("{origin} redirects wrongly: {cause}")]
     Redirect {
@@ -139,7 +151,8 @@ impl OriginError {
     pub const fn may_pass(&self) -> bool {
         !matches!(
             self,
-            Self::Forbidden { .. }
+            Self::ProxyTunnel { status: ..500, .. }
+                | Self::Forbidden { .. }
                 | Self::ForbiddenAddress { .. }
                 | Self::Redirect { .. }
                 | Self::Request { .. }

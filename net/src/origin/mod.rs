@@ -5,6 +5,7 @@ mod body;
 mod connect;
 mod error;
 mod guard;
+mod interim;
 mod network;
 mod pool;
 mod proxy;
@@ -13,10 +14,12 @@ mod tls;
 
 pub use body::OriginBody;
 pub use error::OriginError;
+pub use interim::TellInterim;
+pub(crate) use interim::{HearInterim, Interim, interim};
 pub use network::{Doing, Network, SystemNetwork};
 pub use pool::{BoxError, Lane, RequestBody};
 
-use crate::metrics::Figures;
+use crate::metrics::{Astray, Figures};
 use crate::settings::{Proxy, Settings};
 use ::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION,
@@ -68,6 +71,8 @@ pub struct OriginRequest {
     pub body: Option<RequestBody>,
     /// What it is for.
     pub lane: Lane,
+    /// Who hears of interim answers.
+    pub interim: Option<TellInterim>,
 }
 
 impl OriginRequest {
@@ -81,6 +86,7 @@ impl OriginRequest {
             headers: HeaderMap::new(),
             body: None,
             lane: Lane::Content,
+            interim: None,
         }
     }
 }
@@ -150,7 +156,7 @@ impl OriginClient {
         proxy.map_or_else(Vec::new, |proxy| self.0.proxy.notes(proxy))
     }
 
-    /// Asks, and follows redirects of GET and HEAD up to ten times.
+    /// Asks, and follows redirects of GET and HEAD up to ten times; those of the default origin are answers.
     ///
     /// # Errors
     /// See [`OriginError`]; an answer with any status is no error.
@@ -164,12 +170,18 @@ impl OriginClient {
             mut headers,
             mut body,
             lane,
+            interim,
         } = request;
         complete(&mut headers);
-        let follows = body.is_none() && (method == Method::GET || method == Method::HEAD);
+        // The default origin has larder before it as a plain reverse proxy: its redirects are for its clients.
+        let follows = body.is_none()
+            && (method == Method::GET || method == Method::HEAD)
+            && settings.rules.default_origin() != Some(&origin);
         let mut hops = 0;
         loop {
-            let place = self.place(&settings, &origin)?;
+            let place = self.place(&settings, &origin);
+            let place = place.inspect_err(|error| self.refused(&origin, error))?;
+            self.0.figures.asked(&origin.to_string());
             let sent = self
                 .once(
                     &settings,
@@ -179,14 +191,19 @@ impl OriginClient {
                     &headers,
                     body.take(),
                     lane,
+                    interim.as_ref(),
                 )
                 .await;
-            if matches!(place.target, Target::Proxy(_)) {
-                self.0.proxy.went(sent.as_ref().err());
+            if let (Target::Proxy(_), Some(proxy)) = (&place.target, &settings.proxy) {
+                let error = sent.as_ref().err();
+                self.0
+                    .proxy
+                    .went(proxy, origin.https, error, Instant::now());
             }
             let answer = match sent {
                 Ok(answer) => answer,
                 Err(error) => {
+                    self.refused(&origin, &error);
                     self.0.figures.origin_failures.increment(1);
                     return Err(error);
                 }
@@ -199,9 +216,13 @@ impl OriginClient {
             else {
                 return Ok(answer);
             };
-            let wrong = |cause| OriginError::Redirect {
-                origin: origin.to_string(),
-                cause,
+            let wrong = |cause| {
+                let error = OriginError::Redirect {
+                    origin: origin.to_string(),
+                    cause,
+                };
+                self.refused(&origin, &error);
+                error
             };
             hops += 1;
             if hops > REDIRECTS_MAX {
@@ -220,6 +241,17 @@ impl OriginClient {
             }
             (origin, target) = (next, next_target);
         }
+    }
+
+    /// Counts a way that is not gone.
+    fn refused(&self, origin: &Authority, error: &OriginError) {
+        let astray = match error {
+            OriginError::Forbidden { .. } => Astray::List,
+            OriginError::ForbiddenAddress { .. } => Astray::Address,
+            OriginError::Redirect { .. } => Astray::Location,
+            _ => return,
+        };
+        self.0.figures.refused_origin(&origin.to_string(), astray);
     }
 
     /// Where connections to `origin` go, if they may go anywhere.
@@ -259,6 +291,7 @@ impl OriginClient {
         headers: &HeaderMap,
         mut body: Option<RequestBody>,
         lane: Lane,
+        interim: Option<&TellInterim>,
     ) -> Result<OriginAnswer, OriginError> {
         let origin = place.origin.to_string();
         let proxy = settings
@@ -295,6 +328,9 @@ impl OriginClient {
                 None => self.open(settings, place).await?,
             };
             let mut request = build(&origin, target, method, headers, body.take())?;
+            if let Some(interim) = interim {
+                interim.of(&mut request);
+            }
             if let Some(proxy) = proxy.filter(|_| !place.origin.https) {
                 self.address_proxy(&mut request, proxy, &place.origin)?;
             }

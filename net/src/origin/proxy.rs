@@ -14,7 +14,7 @@ use larder_proto::http::proxy::{
 };
 use larder_proto::http::route::Authority;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,15 +31,44 @@ const CONDITIONS: [HeaderName; 3] = [IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE];
 /// The longest credentials file that can be meant.
 const FILE_BYTES_MAX: u64 = 4096;
 
+/// How often the same change is told of. A proxy may treat one origin well and the next one badly, many times a second.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// What is known of the proxy.
 pub(super) struct Knowledge {
     login: Mutex<Option<Login>>,
-    /// Whether ranges get through, for http and https origins; None until that was seen.
-    ranges: Mutex<[Option<bool>; 2]>,
-    /// The last trouble that was logged; empty while all is well.
-    trouble: Mutex<String>,
+    seen: Mutex<Seen>,
     drops: [Gauge; 2],
     failures: Counter,
+}
+
+/// What was seen of one proxy, for http and https origins apart: to these it only opens tunnels.
+#[derive(Default)]
+struct Seen {
+    /// Its `host:port`; another one begins anew.
+    whose: String,
+    /// Whether it takes ranges out of requests; None until that was seen.
+    drops: [Option<bool>; 2],
+    /// What is wrong with it; empty while all is well.
+    trouble: [String; 2],
+    told: [Told; 2],
+}
+
+/// When what was last told.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    ranges: Option<Instant>,
+    trouble: Option<Instant>,
+    tunnel: Option<Instant>,
+}
+
+/// Whether it is time to tell of something again.
+fn due(last: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = last.is_none_or(|at| now.saturating_duration_since(at) >= TOLD_EVERY);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
 }
 
 struct Login {
@@ -61,8 +90,7 @@ impl Default for Knowledge {
         );
         Self {
             login: Mutex::default(),
-            ranges: Mutex::default(),
-            trouble: Mutex::default(),
+            seen: Mutex::default(),
             drops: ["http", "https"]
                 .map(|scheme| gauge!("larder_proxy_drops_ranges", "scheme" => scheme)),
             failures: counter!("larder_proxy_failures_total"),
@@ -140,29 +168,61 @@ impl Knowledge {
         }
     }
 
+    /// What was seen of this proxy.
+    fn of(&self, proxy: &Proxy) -> MutexGuard<'_, Seen> {
+        let mut seen = self.seen.lock();
+        let whose = proxy.rules.authority();
+        if seen.whose != whose {
+            *seen = Seen {
+                whose,
+                ..Seen::default()
+            };
+            self.drops.iter().for_each(|gauge| gauge.set(0.0));
+        }
+        seen
+    }
+
     /// Counts how a request by the proxy went, and says so in the log where that changes.
-    pub(super) fn went(&self, error: Option<&OriginError>) {
-        let (now, key) = match error {
-            None => (String::new(), String::new()),
-            Some(error) => match error.of_proxy() {
-                Some(key) => (error.to_string(), key),
-                // The origin's trouble, not the proxy's.
-                None => return,
-            },
-        };
-        if error.is_some() {
-            self.failures.increment(1);
+    pub(super) fn went(
+        &self,
+        proxy: &Proxy,
+        https: bool,
+        error: Option<&OriginError>,
+        now: Instant,
+    ) {
+        let mut seen = self.of(proxy);
+        let kind = usize::from(https);
+        match error {
+            None if seen.trouble[kind].is_empty() => {}
+            None => {
+                tracing::info!(
+                    "the proxy {} works again for {} origins",
+                    seen.whose,
+                    scheme(https)
+                );
+                seen.trouble[kind].clear();
+                seen.told[kind].trouble = None;
+            }
+            // As often the origin's trouble as the proxy's.
+            Some(OriginError::ProxyTunnel { .. }) => {
+                self.failures.increment(1);
+                if due(&mut seen.told[kind].tunnel, now)
+                    && let Some(error) = error
+                {
+                    tracing::warn!("{error}");
+                }
+            }
+            Some(error) => {
+                let Some(trouble) = error.of_proxy() else {
+                    return;
+                };
+                self.failures.increment(1);
+                if seen.trouble[kind] != trouble && due(&mut seen.told[kind].trouble, now) {
+                    tracing::warn!("{error}");
+                }
+                seen.trouble[kind] = trouble;
+            }
         }
-        let mut trouble = self.trouble.lock();
-        if *trouble == key {
-            return;
-        }
-        if key.is_empty() {
-            tracing::info!("the upstream proxy works again");
-        } else {
-            tracing::warn!("{now}");
-        }
-        *trouble = key;
     }
 
     /// Takes note of what an answer that came by the proxy says of ranges.
@@ -190,34 +250,30 @@ impl Knowledge {
             RangeEvidence::Kept => false,
             RangeEvidence::Dropped => true,
         };
+        let mut seen = self.of(proxy);
         let kind = usize::from(https);
-        let before = self.ranges.lock()[kind].replace(drops);
+        let before = seen.drops[kind].replace(drops);
         if before == Some(drops) {
             return;
         }
         self.drops[kind].set(f64::from(u8::from(drops)));
-        let (proxy, scheme) = (proxy.rules.authority(), scheme(https));
-        if drops {
-            tracing::warn!("{}", drops_words(&proxy, scheme));
-        } else if before.is_some() {
-            tracing::info!("the proxy {proxy} lets byte ranges of {scheme} origins through again");
+        if drops && due(&mut seen.told[kind].ranges, Instant::now()) {
+            tracing::warn!("{}", drops_words(&seen.whose, scheme(https)));
         }
     }
 
     /// What is wrong with the proxy, in words.
     pub(super) fn notes(&self, proxy: &Proxy) -> Vec<String> {
-        let authority = proxy.rules.authority();
-        let ranges = *self.ranges.lock();
+        let seen = self.of(proxy);
         let dropped = [false, true]
             .into_iter()
-            .filter(|https| ranges[usize::from(*https)] == Some(true));
+            .filter(|https| seen.drops[usize::from(*https)] == Some(true));
         let mut notes: Vec<String> = dropped
-            .map(|https| drops_words(&authority, scheme(https)))
+            .map(|https| drops_words(&seen.whose, scheme(https)))
             .collect();
-        let trouble = self.trouble.lock();
-        if !trouble.is_empty() {
-            notes.push(trouble.clone());
-        }
+        let troubles = seen.trouble.iter().filter(|trouble| !trouble.is_empty());
+        notes.extend(troubles.cloned());
+        notes.dedup();
         notes
     }
 }
@@ -296,9 +352,11 @@ pub(super) async fn tunnel(
                 return Err(knowledge.asks_for_login(proxy, origin, basic));
             }
             ConnectAnswer::Refused { status, .. } => {
-                return Err(wrong(format!(
-                    "it opens no tunnel to {to} and answers {status}; see its log for why"
-                )));
+                return Err(OriginError::ProxyTunnel {
+                    proxy: proxy.rules.authority(),
+                    origin: to,
+                    status,
+                });
             }
             ConnectAnswer::Incomplete => {}
         }
@@ -368,6 +426,38 @@ mod tests {
         opened.set_modified(later).expect("dated");
         let sent = knowledge.login(&proxy, now).expect("a login").expect("one");
         assert_eq!(sent.as_bytes(), basic(b"user:right").as_bytes());
+    }
+
+    #[test]
+    fn a_proxy_that_is_good_to_one_and_bad_to_another_does_not_fill_the_log() {
+        let now = Instant::now();
+        let mut last = None;
+        assert!(due(&mut last, now) && !due(&mut last, now + TOLD_EVERY / 2));
+        assert!(due(&mut last, now + TOLD_EVERY));
+
+        let (knowledge, one) = (Knowledge::default(), proxy(None));
+        let error = OriginError::Proxy {
+            proxy: one.rules.authority(),
+            origin: "a.example".to_owned(),
+            cause: "it can not be reached".to_owned(),
+        };
+        knowledge.went(&one, false, Some(&error), now);
+        knowledge.went(&one, true, None, now);
+        assert_eq!(knowledge.notes(&one).len(), 1, "https says nothing of http");
+        // What was seen of one proxy says nothing of the next.
+        let other = Proxy {
+            rules: ProxyRules::of_url("http://other.corp:3128").expect("a proxy"),
+            credentials_file: None,
+        };
+        assert_eq!(knowledge.notes(&other), [""; 0]);
+        // An origin that can not be reached is no trouble of the proxy's.
+        let tunnel = OriginError::ProxyTunnel {
+            proxy: one.rules.authority(),
+            origin: "a.example:443".to_owned(),
+            status: 503,
+        };
+        knowledge.went(&one, true, Some(&tunnel), now);
+        assert_eq!(knowledge.notes(&one), [""; 0]);
     }
 
     #[test]

@@ -10,17 +10,12 @@ pub(super) fn record(url: &str, length: u64) -> Record {
         host: "a".to_owned(),
         length,
         etag: Some("\"e\"".to_owned()),
-        last_modified: None,
-        last_modified_unix: None,
-        content_type: None,
         extra: vec![("X-A".to_owned(), "b".to_owned())],
         date: 1,
         fresh_until: u64::MAX,
-        age_at_receipt_s: 0,
         stored_at: 3,
         immutable: true,
-        pinned: false,
-        must_revalidate: false,
+        ..Record::default()
     }
 }
 

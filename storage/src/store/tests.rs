@@ -16,17 +16,11 @@ fn record(url: &str, length: u64) -> Record {
         host: "h.example".to_owned(),
         length,
         etag: Some("\"1\"".to_owned()),
-        last_modified: None,
-        last_modified_unix: None,
-        content_type: None,
-        extra: Vec::new(),
         date: 1,
         fresh_until: 2,
-        age_at_receipt_s: 0,
         stored_at: 1,
         immutable: true,
-        pinned: false,
-        must_revalidate: false,
+        ..Record::default()
     }
 }
 
@@ -365,19 +359,28 @@ fn dates_and_pins_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(options(dir.path())).unwrap();
     let content = fetch_object(&store, 1, 100);
-    store.refresh(
+    let renewed = store.renew(
         &content,
-        Renewal {
+        Record {
             fresh_until: 77,
             date: 66,
-            age_at_receipt_s: 5,
+            extra: vec![("X-New".to_owned(), "1".to_owned())],
+            ..content.snapshot()
         },
     );
+    assert_eq!((renewed.no, renewed.fresh_until()), (content.no, 77));
+    // Its pieces are still its own.
+    let id = PieceId {
+        content: renewed.no,
+        piece: 0,
+    };
+    assert!(!matches!(store.find(id), Found::Absent));
     assert_eq!(store.pin(&Filter::Prefix(url(1)), true), 1);
     drop(store);
     let store = Store::open(options(dir.path())).unwrap();
     let content = store.load(&key(1)).unwrap();
     assert_eq!((content.fresh_until(), content.date()), (77, 66));
+    assert_eq!(content.record().extra.len(), 1);
     assert!(content.is_pinned());
 }
 

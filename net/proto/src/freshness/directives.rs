@@ -65,6 +65,11 @@ pub(super) enum Argument<'a> {
 }
 
 impl Directives {
+    /// One of the directives of section 3.5 is there.
+    pub(super) fn for_authorized(&self) -> bool {
+        self.public || self.must_revalidate || self.s_maxage != Seconds::Absent
+    }
+
     /// Takes the directives of one line in.
     pub(super) fn add(&mut self, line: &[u8]) {
         for item in items(line) {

@@ -66,8 +66,7 @@ fn absolute(https: bool, rest: &str) -> Result<(Authority, String), &'static str
             } else {
                 (
                     host,
-                    port.parse()
-                        .map_err(|_| "its Location has a port that is no port")?,
+                    port_of(port).ok_or("its Location has a port that is no port")?,
                 )
             }
         }
@@ -83,6 +82,12 @@ fn absolute(https: bool, rest: &str) -> Result<(Authority, String), &'static str
         format!("/{tail}")
     };
     Ok((Authority { https, host, port }, target))
+}
+
+/// Digits alone, as in a client's request: Rust's reader would take `+80` as well.
+fn port_of(text: &str) -> Option<u16> {
+    let plain = text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
 }
 
 /// RFC 3986 section 5.2.4, on the path only.
@@ -163,6 +168,8 @@ mod tests {
             "http://u@b.example/",
             "http://b.example:0/",
             "http://b.example:99999/",
+            "http://b.example:+80/",
+            "http://b.example:000080/",
             "http://b.example\\@c.example/",
             "http://b.exa mple/",
             "/a\r\nX: y",

@@ -2,7 +2,7 @@
 //! proves itself is proved, a wrong byte never leaves where a hash is known, and a wrong hint never blocks a good object.
 
 use super::script::{Asked, Object, Origin, Step};
-use super::world::World;
+use super::world::{World, watch};
 use larder_content::hash::{FileHasher, of_piece};
 use larder_content::phf::Phf;
 use larder_content::{PieceId, Span};
@@ -339,5 +339,50 @@ async fn a_file_without_the_sha1_of_its_url_is_fetched_once_more() {
         let asked = origin.asked().len();
         assert!(world.get(&url).await.is_ok());
         assert_eq!(origin.asked().len(), asked);
+    }
+}
+
+#[tokio::test]
+async fn on_a_slow_line_bytes_flow_and_the_end_waits_for_its_proof() {
+    for garble in [false, true] {
+        let object = Object::new(MIB, 11, ETAG);
+        let sha1 = sha1_of(&object.body);
+        let phf = phf_of(&object.body);
+        let phf_path = format!("/phf/dotc/{}/{}", hex(&sha1), hex(phf.hash_of_hashes()));
+        let (json, served, at) = (document(&phf.to_json()), object.clone(), phf_path.clone());
+        let origin = Origin::start(move |asked| {
+            if asked.target == at {
+                return vec![Step::Send(json.answer(asked))];
+            }
+            let mut answer = match garble {
+                true => garbled(&served, asked, MIB - 5),
+                false => served.answer(asked),
+            };
+            let rest = answer.split_off(100 << 10);
+            let pause = Duration::from_millis(1_200);
+            vec![Step::Trickle(answer, 50 << 10, pause), Step::Send(rest)]
+        })
+        .await;
+        let world = World::with(&[(HOST, &origin)], 64 << 20, |settings| {
+            settings.origin_stall_timeout_ms = 20_000;
+        });
+        assert!(world.get(&format!("http://{HOST}{phf_path}")).await.is_ok());
+        let url = format!("http://{HOST}{}", update(&sha1));
+        let content = content_of(&world, &url).await;
+        let mut claimed = world.claim(&content, &url, Span::new(0, 1 << 20));
+        let flight = claimed.remove(0).1.expect("it is on its way");
+        let mut seen = Vec::new();
+        let watched = watch(&flight, |filled| seen.push(filled)).await;
+        let most = |before_the_end: &[u32]| before_the_end.iter().copied().max().unwrap_or(0);
+        let held = MIB as u32 - (64 << 10);
+        if garble {
+            assert_eq!(watched, Err(FlightError::Unproved));
+            assert!((1..=held).contains(&most(&seen)), "{seen:?}");
+        } else {
+            assert_eq!(watched, Ok(()));
+            let whole = seen.pop();
+            assert_eq!(whole, Some(MIB as u32));
+            assert!((1..=held).contains(&most(&seen)), "{seen:?}");
+        }
     }
 }

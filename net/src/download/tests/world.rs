@@ -246,3 +246,27 @@ pub(crate) async fn whole(flight: &Arc<Flight>) -> Result<Vec<u8>, FlightError> 
     let over = tokio::time::timeout(HUNG_AFTER, waiting).await;
     over.expect("every flight ends")
 }
+
+/// Watches a flight until it is over, and tells what of it may be used meanwhile.
+pub(crate) async fn watch(
+    flight: &Arc<Flight>,
+    mut tell: impl FnMut(u32),
+) -> Result<(), FlightError> {
+    let wake = Arc::new(Wake(Notify::new()));
+    let waiting = async {
+        loop {
+            let seen = flight.watch(Watcher {
+                wake: Arc::clone(&wake) as Arc<dyn Watch>,
+                token: Token(1),
+            });
+            tell(seen.filled);
+            match seen.state {
+                FlightState::Whole => return Ok(()),
+                FlightState::Failed(error) => return Err(error),
+                _ => wake.0.notified().await,
+            }
+        }
+    };
+    let over = tokio::time::timeout(HUNG_AFTER, waiting).await;
+    over.expect("every flight ends")
+}

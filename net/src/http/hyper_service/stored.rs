@@ -5,7 +5,7 @@
 use super::pieces::Pieces;
 use super::talk::{After, Turn};
 use crate::ask::{Answer, Ask, Reply, Resolution, ResolveAsk, SmallAnswer};
-use crate::http::described::{age_s, facts_of, representation_of, status_of};
+use crate::http::described::{facts_of, plan_for, status_of};
 use crate::http::shard::{Before, failure};
 use crate::http::small::{Framing, write_small};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use larder_proto::answer::{
 use larder_proto::directives::Directives;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::http::walk::{Part, Walk};
-use larder_proto::plan::{Conditions, Plan, plan};
+use larder_proto::plan::{Conditions, Plan};
 use larder_proto::range::first_wanted;
 use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 const STARVED: Duration = Duration::from_secs(300);
 
 /// How sending a content went.
-enum Sent {
+pub(super) enum Sent {
     Whole,
     /// It was begun and can not be completed.
     Cut,
@@ -49,7 +49,7 @@ impl Turn<'_> {
         let is_good = |content: &Arc<Content>| {
             let fresh_for_s = content.fresh_until().saturating_sub(unix);
             content.record().immutable
-                || (content.is_fresh(unix) && wishes.accepts(age_s(content, unix), fresh_for_s))
+                || (content.is_fresh(unix) && wishes.accepts(content.age_s(unix), fresh_for_s))
         };
         let mut before = match &known {
             Some(content) if is_good(content) => Before::Fresh,
@@ -129,14 +129,14 @@ impl Turn<'_> {
         Ok(self.after())
     }
 
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         route: &Arc<OwnedRoute>,
         content: &Arc<Content>,
         before: Before,
     ) -> io::Result<Sent> {
         let record = content.record();
-        let plan = plan(&Conditions::from(self.head), &representation_of(content));
+        let plan = plan_for(&Conditions::from(self.head), content);
         let spans = match &plan {
             Plan::Full if !self.head_only() => vec![Span::whole(record.length)],
             Plan::Partial(span) => vec![*span],
@@ -168,7 +168,7 @@ impl Turn<'_> {
         let facts = facts_of(content, unix);
         let said = self.settings.cache_status.then_some(cache);
         let mut out = Vec::new();
-        let date = http_date(unix);
+        let date = http_date(content.date());
         write_head(
             &mut out,
             &plan,
@@ -178,7 +178,7 @@ impl Turn<'_> {
             said,
             &date,
         );
-        self.said = Some((status_of(&plan), Some(cache)));
+        self.said = Some((status_of(&plan, content), Some(cache)));
         let boundary = matches!(plan, Plan::Parts(_)).then(|| boundary(&spans, &facts));
         for (walk, span) in walks.iter_mut().zip(&spans) {
             if let Some(boundary) = &boundary {
@@ -203,6 +203,9 @@ impl Turn<'_> {
                 self.write_both(&out, &bytes).await?;
                 out.clear();
                 walk.advance(bytes.len() as u64);
+                if let Some(hold) = &self.hold {
+                    hold.took(bytes.len() as u64);
+                }
             }
         }
         if let Some(boundary) = &boundary {

@@ -2,6 +2,7 @@
 //! nothing else, requests are answered in the order they came, and what waits behind one is not lost.
 
 use super::{Inner, with_body};
+use crate::download::exchange::Hold;
 use crate::http::client_io::{ClientIo, flush};
 use crate::http::small::write_refusal;
 use crate::origin::BoxError;
@@ -59,6 +60,8 @@ pub(super) struct Turn<'c> {
     pub(super) asked: Time,
     /// Something was sent.
     pub(super) begun: bool,
+    /// A large body that comes in for it, as far as it takes it.
+    pub(super) hold: Option<Hold>,
     /// What was answered.
     pub(super) said: Option<(u16, Option<CacheStatus>)>,
     socket: &'c mut dyn ClientIo,
@@ -183,6 +186,7 @@ async fn take_turn(
         keep_alive: head.keep_alive && !*inner.draining.borrow(),
         asked: inner.download.clock().now(),
         begun: false,
+        hold: None,
         said: None,
         socket,
     };
@@ -223,8 +227,8 @@ impl Turn<'_> {
         ) {
             Ok(route) => route.to_owned(),
             Err(refusal) => {
-                if matches!(refusal, Refusal::Forbidden { .. }) {
-                    self.service.figures.refused_hosts.increment(1);
+                if let Refusal::Forbidden { host } = &refusal {
+                    self.service.figures.refused(host);
                 }
                 let reason = refusal.to_string();
                 return self.refuse(refusal.status(), &reason).await;
@@ -233,16 +237,16 @@ impl Turn<'_> {
         let headers = &self.parts.headers;
         let all = |name| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
         let wishes = Directives::read(all(CACHE_CONTROL), all(PRAGMA));
-        let stores = matches!(self.parts.method, Method::GET | Method::HEAD)
-            && !headers.contains_key(AUTHORIZATION)
-            && (!wishes.no_store || route.identity.immutable)
-            && ONCE
-                .iter()
-                .all(|name| headers.get_all(name).iter().count() <= 1);
-        if stores {
-            self.serve_stored(route, wishes).await
-        } else {
-            self.through(&route).await
+        let read = matches!(self.parts.method, Method::GET | Method::HEAD);
+        let several = |name| headers.get_all(name).iter().count() > 1;
+        let authorized = headers.contains_key(AUTHORIZATION);
+        if !read || ONCE.iter().any(several) {
+            return self.through(&route).await;
+        }
+        match (route.identity.immutable, authorized) {
+            (true, false) => self.serve_stored(route, wishes).await,
+            (true, true) => self.through(&route).await,
+            (false, _) => self.general(route, wishes, authorized).await,
         }
     }
 
@@ -309,6 +313,12 @@ impl Turn<'_> {
     /// How many bytes [`Self::write`] takes at once after [`Self::settle`], whether the client reads or not.
     pub(super) fn takes_at_once(&self) -> Option<u32> {
         self.socket.takes_at_once()
+    }
+
+    /// Sends what comes before an answer and is no part of it.
+    pub(super) async fn write_before(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(self.stall(), self.socket.write_all(bytes)).await??;
+        self.settle().await
     }
 
     /// What follows an answer that is whole.

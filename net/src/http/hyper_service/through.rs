@@ -2,9 +2,10 @@
 //! they are all of them: by their length, by the last chunk, or by the end of the connection.
 
 use super::talk::{After, Turn};
+use crate::download::ThroughBody;
 use crate::http::small::title_case;
-use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, DATE, HeaderMap};
+use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use larder_proto::answer::CacheStatus;
@@ -25,8 +26,19 @@ enum Framing {
 impl Turn<'_> {
     /// Asks the origin just what the client asked, and passes its answer on.
     pub(super) async fn through(&mut self, route: &OwnedRoute) -> io::Result<After> {
-        let parts = self.parts.clone();
-        let answer = self.service.download.pass_through(parts, None, route).await;
+        let (parts, hear) = self.parts_to_ask();
+        let download = self.service.download.clone();
+        let asked = download.pass_through(parts, None, route);
+        let answer = self.hearing(hear, asked).await?;
+        self.pass(answer, CacheStatus::Bypass).await
+    }
+
+    /// Passes an answer on to the one client that it is for.
+    pub(super) async fn pass(
+        &mut self,
+        answer: Response<ThroughBody>,
+        cache: CacheStatus,
+    ) -> io::Result<After> {
         let (answer, mut body) = answer.into_parts();
         let declared = answer.headers.get(CONTENT_LENGTH);
         let declared = declared.and_then(|v| v.to_str().ok()?.parse().ok());
@@ -45,8 +57,8 @@ impl Turn<'_> {
             }
         };
         let mut out = Vec::new();
-        self.write_through_head(&mut out, answer.status, &answer.headers, framing);
-        self.said = Some((answer.status.as_u16(), Some(CacheStatus::Bypass)));
+        self.write_through_head(&mut out, answer.status, &answer.headers, framing, cache);
+        self.said = Some((answer.status.as_u16(), Some(cache)));
         self.write(&out).await?;
         if framing == Framing::Bodiless {
             return Ok(self.after());
@@ -86,6 +98,7 @@ impl Turn<'_> {
         status: StatusCode,
         headers: &HeaderMap,
         framing: Framing,
+        cache: CacheStatus,
     ) {
         let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
         put("HTTP/1.1 ");
@@ -106,9 +119,9 @@ impl Turn<'_> {
         put("Via: 1.1 larder\r\n");
         if self.settings.cache_status {
             put("X-Cache-Status: ");
-            put(CacheStatus::Bypass.name());
+            put(cache.name());
             put("\r\nCache-Status: ");
-            put(CacheStatus::Bypass.field());
+            put(cache.field());
             put("\r\n");
         }
         match framing {

@@ -60,12 +60,7 @@ impl Inner {
                     .then(|| body.map_err(|e| Box::new(e) as BoxError).boxed_unsync());
                 self.download.pass_through(parts, body, &route).await
             }
-            Err((status, reason)) => {
-                if status == StatusCode::FORBIDDEN {
-                    self.figures.refused_hosts.increment(1);
-                }
-                refusal(status, &reason)
-            }
+            Err((status, reason)) => refusal(status, &reason),
         };
         self.count(Some((
             response.status().as_u16(),
@@ -94,6 +89,9 @@ impl Inner {
         let target = request.uri().to_string();
         let host = request.headers().get(HOST).and_then(|h| h.to_str().ok());
         let judged = |refusal: Refusal| {
+            if let Refusal::Forbidden { host } = &refusal {
+                self.figures.refused(host);
+            }
             let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
             (status, refusal.to_string())
         };

@@ -4,16 +4,16 @@
 use super::link::{Before, Body, Link, Parts, Source};
 use super::{Shard, body};
 use crate::ask::{Ask, FetchAsk, Reply, Resolution, ResolveAsk};
-use crate::http::described::{facts_of, representation_of, status_of};
+use crate::http::described::{facts_of, plan_for, status_of};
 use crate::http::mailbox::Note;
 use crate::http::small::{Framing, write_small};
 use larder_content::{PieceId, Span};
-use larder_proto::answer::{self, CacheStatus, write_head};
+use larder_proto::answer::{self, CacheStatus, http_date, write_head};
 use larder_proto::http::conn::{Cause, Event as Happened};
 use larder_proto::http::head::{Head, Parsed, parse_head};
 use larder_proto::http::route::{OwnedRoute, Refusal, Route, route};
 use larder_proto::http::walk::Walk;
-use larder_proto::plan::{Conditions, Plan, plan};
+use larder_proto::plan::{Conditions, Plan};
 use larder_proto::range::first_wanted;
 use larder_proto::time::{Time, UnixSecs};
 use larder_storage::flight::Flight;
@@ -40,16 +40,20 @@ impl Shard {
             Err(refusal) => return self.refuse_route(link, head, &refusal),
         };
         // What names its content is the same however new a client wants it, and must not be fetched twice for that.
-        if head.picky && !route.identity(&settings.rules).immutable {
+        let identity = route.identity(&settings.rules);
+        if head.picky && !identity.immutable {
             return Happened::HandOver;
         }
+        // Everything else is the service's to ask for, unless a client wants a part of it: that may be large.
+        let asks_here = identity.immutable || (head.range.is_some() && head.method == "GET");
         let content = match cause {
             Cause::New => {
-                let known = self
-                    .common
-                    .parts
-                    .store
-                    .content(&route.identity(&settings.rules).key);
+                let known = self.common.parts.store.content(&identity.key);
+                let chosen = |content: &Arc<Content>| !content.record().vary.is_empty();
+                if known.as_ref().is_some_and(chosen) {
+                    // Fields that only the service looks at choose between several.
+                    return Happened::HandOver;
+                }
                 link.before = match &known {
                     Some(content) if content.is_fresh(self.unix) => Before::Fresh,
                     Some(content) => Before::Stale(content.no),
@@ -90,6 +94,7 @@ impl Shard {
         };
         match content {
             Some(content) => self.answer(link, head, &route, content),
+            None if !asks_here => Happened::HandOver,
             None => {
                 self.resolve(link, head, &route);
                 Happened::Resolving
@@ -98,8 +103,8 @@ impl Shard {
     }
 
     fn refuse_route(&self, link: &mut Link, head: &Head<'_>, refusal: &Refusal) -> Happened {
-        if matches!(refusal, Refusal::Forbidden { .. }) {
-            self.common.parts.figures.refused_hosts.increment(1);
+        if let Refusal::Forbidden { host } = refusal {
+            self.common.parts.figures.refused(host);
         }
         let keep_alive = link.conn.may_keep(head.keep_alive);
         let reason = refusal.to_string();
@@ -147,7 +152,7 @@ impl Shard {
     ) -> Happened {
         let record = content.record();
         let conditions = Conditions::from(head);
-        let plan = plan(&conditions, &representation_of(&content));
+        let plan = plan_for(&conditions, &content);
         let span = match &plan {
             // A plan of parts has two at least.
             Plan::Parts(spans) => spans[0],
@@ -181,9 +186,9 @@ impl Shard {
             keep_alive,
             head.minor,
             said,
-            &self.date,
+            &http_date(content.date()),
         );
-        link.said = Some((status_of(&plan), Some(cache)));
+        link.said = Some((status_of(&plan, &content), Some(cache)));
         if let (Plan::Parts(spans), Some(body)) = (plan, &mut link.body) {
             let boundary = answer::boundary(&spans, &facts);
             answer::write_part(&mut link.out, &boundary, spans[0], &facts);
@@ -318,6 +323,7 @@ impl Stored {
             (Before::Stale(no), _) if no == content.no => CacheStatus::Revalidated,
             (Before::Stale(_), _) => CacheStatus::Expired,
             (Before::Kept, _) => CacheStatus::Stale,
+            (Before::Updating, _) => CacheStatus::Updating,
             // What the resolution has just brought was not stored, however quickly it came.
             (Before::Nothing, _) if content.record().stored_at >= asked => CacheStatus::Miss,
             (Before::Nothing, Self::Unasked) => CacheStatus::Miss,

@@ -58,6 +58,8 @@ pub(in crate::http) enum Before {
     Stale(ContentNo),
     /// It was stale, and is sent so.
     Kept,
+    /// It was stale, and is sent so while it is fetched anew.
+    Updating,
     /// Nothing.
     Nothing,
 }

@@ -3,7 +3,7 @@
 //! ways, are in `forty`.
 
 use super::origin::{Object, body};
-use super::{HOST, PATIENCE, Rig, on_each_driver};
+use super::{HOST, LIVE, PATIENCE, Rig, on_each_driver};
 use crate::ask::SmallAnswer;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -175,7 +175,19 @@ fn how_new_a_client_wants_it_is_no_matter_where_it_never_changes(rig: Rig) {
     }
     assert_eq!(rig.origin.resolves(), 1);
     rig.origin.content("/a", N);
-    client.write(b"GET /a HTTP/1.1\r\nHost: files.example\r\nPragma: no-cache\r\n\r\n");
+    // Of what may change, a part that nobody wants newer is asked for here.
+    let live = |more: &str| format!("GET /a HTTP/1.1\r\nHost: {LIVE}\r\n{more}\r\n");
+    client.write(live("Range: bytes=1-2\r\n").as_bytes());
+    assert_eq!(client.read(false).body, body(1, 2));
+    assert_eq!(rig.origin.resolves(), 2);
+    client.write(live("").as_bytes());
+    assert_eq!(client.read(false).header("X-Cache-Status"), Some("HIT"));
+    client.write(live("Pragma: no-cache\r\n").as_bytes());
     let given = rig.given.recv_timeout(PATIENCE);
     assert!(given.is_ok(), "what may change is handed over");
+    let mut client = rig.client();
+    rig.origin.content("/b", N);
+    client.write(live("").replace("/a", "/b").as_bytes());
+    let given = rig.given.recv_timeout(PATIENCE);
+    assert!(given.is_ok(), "and so is what nobody knows yet");
 }

@@ -51,6 +51,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The host that the scripted origin stands for.
 pub(crate) const HOST: &str = "files.example";
 
+/// One whose URLs do not name their content.
+pub(crate) const LIVE: &str = "live.example";
+
 /// Gives connections that are handed over to the test.
 struct Giver(Mutex<Sender<HandedOver>>);
 
@@ -117,8 +120,9 @@ impl Rig {
             ..StoreOptions::new(folder.path())
         })
         .expect("a store");
-        let allow = [HOST.to_owned()];
-        let immutable = [format!("{HOST}/fixed/*")];
+        // What is not immutable is handed over, but for ranges of it.
+        let allow = [HOST.to_owned(), LIVE.to_owned()];
+        let immutable = [format!("{HOST}/*")];
         let rules = OriginRules::new(&allow, None, [], &immutable).expect("rules");
         let settings = Arc::new(ArcSwap::from_pointee(Settings::new(rules)));
         let clock = Clock::start();

@@ -184,11 +184,8 @@ impl Origin {
             extra: vec![("X-Cid".to_owned(), "7".to_owned())],
             date: now,
             fresh_until: now + fresh_s,
-            age_at_receipt_s: 0,
             stored_at: now,
-            immutable: false,
-            pinned: false,
-            must_revalidate: false,
+            ..Record::default()
         }
     }
 
@@ -208,15 +205,13 @@ impl Origin {
                 let content = match known {
                     Some(known) => {
                         let now = self.clock.unix();
-                        self.store.refresh(
-                            &known,
-                            larder_storage::record::Renewal {
-                                fresh_until: now + fresh_s,
-                                date: now,
-                                age_at_receipt_s: 0,
-                            },
-                        );
-                        known
+                        let record = Record {
+                            fresh_until: now + fresh_s,
+                            date: now,
+                            answered_at: now,
+                            ..known.snapshot()
+                        };
+                        self.store.renew(&known, record)
                     }
                     None => {
                         let record = self.record(&ask.route.url, length, fresh_s);
