@@ -263,8 +263,9 @@ fn what_is_asked_for_twice_by_https_alone_is_kept_in_memory() {
     }
     let (authority, nginx, mut larder) = secure_house("auto");
     let wanted = rig::real_bytes(3 * MIB + 77);
-    nginx.put(NAMED_PATH, &wanted);
-    Get::new(larder.http(), NAMED_PATH)
+    let path = rig::larder::named_path(&wanted);
+    nginx.put(&path, &wanted);
+    Get::new(larder.http(), &path)
         .host(FAMILY[0])
         .run()
         .expect("it is fetched");
@@ -273,7 +274,7 @@ fn what_is_asked_for_twice_by_https_alone_is_kept_in_memory() {
     larder.resume();
     let client = Client::new(&authority);
     let mut stream = client.connect(larder.https(), NAME).expect("a handshake");
-    let request = get(&larder, NAMED_PATH).host(FAMILY[0]);
+    let request = get(&larder, &path).host(FAMILY[0]);
     for turn in 0..3 {
         let answer = request.run_on(&mut stream).expect("an answer");
         assert_eq!(answer.field("X-Cache-Status"), Some("HIT"));
