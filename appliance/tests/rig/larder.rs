@@ -44,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) driver: &'static str,
     /// Another directory for the store.
     pub(crate) store: Option<PathBuf>,
+    /// How many files it may have open; 0 is as many as the test may.
+    pub(crate) files_max: u32,
     /// More lines for the `[server]` table.
     pub(crate) server: &'static str,
     /// More lines for the `[origins]` table.
@@ -58,6 +60,7 @@ pub(crate) struct Setup {
 pub(crate) struct Larder {
     directory: TempDir,
     address: Ipv4Addr,
+    files_max: u32,
     process: Option<Process>,
 }
 
@@ -101,6 +104,7 @@ impl Larder {
         let mut larder = Self {
             directory,
             address,
+            files_max: setup.files_max,
             process: None,
         };
         larder.resume();
@@ -109,7 +113,16 @@ impl Larder {
 
     /// Starts it again with the same configuration and store, and waits until it is ready.
     pub(crate) fn resume(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let program = env!("CARGO_BIN_EXE_larder");
+        let mut command = match self.files_max {
+            0 => Command::new(program),
+            files_max => {
+                let mut limited = Command::new("prlimit");
+                limited.arg(format!("--nofile={files_max}:{files_max}"));
+                limited.arg(program);
+                limited
+            }
+        };
         command.arg("serve").arg("--config").arg(self.config());
         // Nothing of the test's own environment may lead it elsewhere.
         command.env_remove("LISTEN_FDS").env_remove("NOTIFY_SOCKET");

@@ -43,6 +43,10 @@ const PAUSES_BUSY: [Duration; 3] = [
     Duration::from_secs(5),
 ];
 
+/// No origin is waited for longer in one go, whatever it asks for: who waits for the piece is told 503 by then, and who
+/// asks next finds out whether the origin is well again.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(10);
+
 /// A request that has brought nothing for this long does not count as being on the link.
 pub const SILENT_AFTER: Duration = Duration::from_secs(3);
 
@@ -109,8 +113,8 @@ impl Job {
 pub enum Failure {
     /// No connection, no answer, an answer cut short or stalled: worth another attempt.
     Broken,
-    /// The origin asked for patience (429, 503): worth another attempt, later.
-    Busy,
+    /// The origin asked for patience (429, 503), so much where it said (`Retry-After`): worth another attempt, later.
+    Busy(Duration),
     /// Another attempt would bring the same: not found, forbidden, another version.
     Final,
 }
@@ -430,13 +434,13 @@ impl Scheduler {
             }
             let failures = wanted.failures.clamp(1, 3) as usize - 1;
             pause = pause.max(match kind {
-                Failure::Busy => PAUSES_BUSY[failures],
+                Failure::Busy(asked) => PAUSES_BUSY[failures].max(asked.min(PATIENCE_MAX)),
                 _ => PAUSES[failures],
             });
             // One pause for the whole run, so that it stays together.
             self.stand(id, Stand::Paused(now + pause));
         }
-        if kind == Failure::Busy {
+        if let Failure::Busy(_) = kind {
             self.pause_content(job.content, now + pause);
         }
         given_up

@@ -61,14 +61,18 @@ pub fn parse_range(value: Option<&[u8]>, length: u64) -> Ranges {
 }
 
 /// Before the length is known: where the first range that names its first byte begins, and one past its last byte
-/// where it names that too. `None` where there is none (a suffix, no field, nonsense).
+/// where it names that too. Of a suffix alone nothing is known but that the length is wanted, which the first byte
+/// brings. `None` where there is none (no field, nonsense).
 #[must_use]
 pub fn first_wanted(value: Option<&[u8]>) -> Option<(u64, Option<u64>)> {
-    specs(byte_set(value?)?).find_map(|spec| match Spec::read(spec)? {
+    let mut all = specs(byte_set(value?)?).filter_map(Spec::read).peekable();
+    let suffix = all.peek().map(|_| (0, Some(1)));
+    let named = all.find_map(|spec| match spec {
         Spec::From(first) => Some((first, None)),
         Spec::Between(first, last) => Some((first, Some(last.saturating_add(1)))),
         Spec::Last(_) => None,
-    })
+    });
+    named.or(suffix)
 }
 
 /// Whether a single part `span` of an object of `length` bytes can be the answer to this field. Fewer bytes than asked

@@ -5,6 +5,7 @@ use crate::UnixSecs;
 use crate::date::parse_http_date;
 use crate::range;
 use larder_content::Span;
+use std::time::Duration;
 
 /// The head of an origin's answer, as far as it matters here.
 #[derive(Clone, Copy, Debug, Default)]
@@ -157,6 +158,16 @@ pub fn read_origin(h: &OriginHead<'_>, asked: Option<Span>, known: Option<&Valid
     } else {
         Meaning::Changed { body, length }
     }
+}
+
+/// How long a `Retry-After` asks to wait (RFC 9110, section 10.2.3); zero where it says nothing that can be read.
+#[must_use]
+pub fn retry_after(value: Option<&[u8]>, now: UnixSecs) -> Duration {
+    let seconds = value.and_then(|value| {
+        let text = std::str::from_utf8(value).ok()?.trim();
+        number(text).or_else(|| Some(parse_http_date(text.as_bytes())?.saturating_sub(now)))
+    });
+    Duration::from_secs(seconds.unwrap_or(0))
 }
 
 /// What is wrong with an answer that is not stored but passed on, to a request with this `Range` and with or without
@@ -458,6 +469,24 @@ mod tests {
             read(&dated, &known(1000, Some("\"x\""), Some("b"))),
             pieces(0, 1000, 1000)
         );
+    }
+
+    #[test]
+    fn patience_is_asked_for_in_seconds_or_until_a_date() {
+        let now = 784_111_777;
+        for (value, seconds) in [
+            ("7", 7),
+            (" 120 ", 120),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", 10),
+            ("Sun, 06 Nov 1994 08:49:27 GMT", 0),
+            ("-5", 0),
+            ("soon", 0),
+            ("99999999999999999999", 0),
+        ] {
+            let wait = retry_after(Some(value.as_bytes()), now);
+            assert_eq!(wait.as_secs(), seconds, "{value}");
+        }
+        assert_eq!(retry_after(None, now), Duration::ZERO);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use super::queue::{Source, want};
 use super::reading::{head_of, request, validator_of};
 use super::{Inner, Trouble, abandon};
 use crate::origin::{OriginAnswer, OriginBody, OriginError};
-use ::http::header::{HeaderValue, IF_RANGE};
+use ::http::header::{HeaderValue, IF_RANGE, RETRY_AFTER};
 use larder_content::span::{piece_count, piece_start};
 use larder_content::{PieceId, Span};
 use larder_proto::fetch::{Failure, Job};
 use larder_proto::http::route::OwnedRoute;
-use larder_proto::upstream::{Meaning, read_origin};
+use larder_proto::upstream::{Meaning, read_origin, retry_after};
 use larder_storage::flight::{Flight, FlightError};
 use larder_storage::record::Content;
 use larder_storage::store::Claim;
@@ -67,7 +67,9 @@ impl Task {
 
     /// Asks the origin and takes its answer in.
     pub(super) async fn run(mut self) {
-        self.inner.meet(&self.content).await;
+        if self.has_a_twin().await {
+            return;
+        }
         if let Err(trouble) = self.ask().await {
             self.ended(trouble);
         }
@@ -76,7 +78,9 @@ impl Task {
     /// Takes an answer in that came already: its body's bytes are those from `at` on. Where it is held, it comes no
     /// further ahead of those who take it than so many bytes.
     pub(super) async fn take_in(mut self, body: OriginBody, at: u64, held: Option<(Held, u64)>) {
-        self.inner.meet(&self.content).await;
+        if self.has_a_twin().await {
+            return;
+        }
         let filled = match held {
             None => self.fill(body, at).await,
             Some((held, ahead)) => self.fill_held(body, at, &held, ahead).await,
@@ -84,6 +88,15 @@ impl Task {
         if let Err(trouble) = filled {
             self.ended(trouble);
         }
+    }
+
+    /// Its object is stored already under another name: whoever waits asks anew, and finds it there.
+    async fn has_a_twin(&mut self) -> bool {
+        let has = self.inner.meet(&self.content).await;
+        if has {
+            self.trouble = changed();
+        }
+        has
     }
 
     /// The flight of a piece that this task's answer brings, if it is to fill it.
@@ -98,7 +111,11 @@ impl Task {
 
     /// A piece is full.
     pub(super) fn landed(&self, id: PieceId) {
-        let owned = self.inner.queue.lock().landed(id);
+        let owned = {
+            let mut queue = self.inner.queue.lock();
+            queue.came_by(id.content, &self.route);
+            queue.landed(id)
+        };
         if let Some(owned) = owned
             && owned.keep()
         {
@@ -204,16 +221,18 @@ impl Task {
     /// What a status without pieces means.
     async fn refused(&self, answer: OriginAnswer) -> Trouble {
         let status = answer.status.as_u16();
+        let asked = answer.headers.get(RETRY_AFTER).map(HeaderValue::as_bytes);
+        let patience = retry_after(asked, self.inner.clock.unix());
         // Read to its end, a short body leaves the connection usable.
         let _ = answer.body.small(SMALL_BODY_BYTES_MAX).await;
         tracing::debug!(url = %self.route.url, status, "the origin refused pieces");
         let failure = match status {
             // There is no such range or version any more.
             412 | 416 => return changed(),
-            429 | 503 => Failure::Busy,
+            429 | 503 => Failure::Busy(patience),
             408 | 500.. => Failure::Broken,
-            // A signed query runs out (facts: clients 1.3): whoever came last may have a fresher one.
-            _ if self.is_outdated() => Failure::Broken,
+            // A signed query runs out (facts: clients 1.3): another client's may hold.
+            _ if self.has_another_route() => Failure::Broken,
             _ => Failure::Final,
         };
         Trouble {
@@ -222,11 +241,9 @@ impl Task {
         }
     }
 
-    fn is_outdated(&self) -> bool {
-        let queue = self.inner.queue.lock();
-        queue
-            .source(self.job.content)
-            .is_some_and(|source| source.route != self.route)
+    fn has_another_route(&self) -> bool {
+        let mut queue = self.inner.queue.lock();
+        queue.refused_by(self.job.content, &self.route)
     }
 
     /// The origin sends more than was asked, as one does that knows no ranges. Each further request would bring the

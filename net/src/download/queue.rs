@@ -24,6 +24,9 @@ const UNWATCHED_FOR: Duration = Duration::from_secs(1);
 /// nothing else to bring: who was told 503 asks again after 2 to 16 s (facts: clients, section 1.13).
 const RESTING_FOR: Duration = Duration::from_secs(60);
 
+/// How many contents' good routes are remembered.
+const GOOD_MAX: usize = 4096;
+
 /// Flights that ended without their bytes, to be told so after the lock on the queue is gone.
 pub(super) type GivenUp = Vec<(Owned, FlightError)>;
 
@@ -42,6 +45,9 @@ pub(super) struct Queue {
     pub(super) scheduler: Scheduler,
     owned: HashMap<PieceId, Owned>,
     sources: HashMap<ContentNo, Source>,
+    /// By which route pieces of a content came last. A client's signed query may have run out, and another's still
+    /// holds (facts: clients 1.3).
+    good: HashMap<ContentNo, Arc<OwnedRoute>>,
     /// Past their deadlines, and from then on kept only while somebody watches.
     extended: BTreeMap<PieceId, Time>,
     /// Past their deadlines and watched by nobody: behind everything else until then.
@@ -55,6 +61,7 @@ impl Queue {
             scheduler: Scheduler::new(limits),
             owned: HashMap::new(),
             sources: HashMap::new(),
+            good: HashMap::new(),
             extended: BTreeMap::new(),
             resting: BTreeMap::new(),
             closed: false,
@@ -101,6 +108,41 @@ impl Queue {
 
     pub(super) fn source(&self, content: ContentNo) -> Option<&Source> {
         self.sources.get(&content)
+    }
+
+    /// A piece came by this route.
+    pub(super) fn came_by(&mut self, content: ContentNo, route: &Arc<OwnedRoute>) {
+        if self
+            .good
+            .get(&content)
+            .is_some_and(|good| Arc::ptr_eq(good, route))
+        {
+            return;
+        }
+        if self.good.len() >= GOOD_MAX {
+            self.good.clear();
+        }
+        self.good.insert(content, Arc::clone(route));
+    }
+
+    /// The origin refused who asked by this route. True where there is another one to ask by, which is the source's
+    /// from now on.
+    pub(super) fn refused_by(&mut self, content: ContentNo, route: &OwnedRoute) -> bool {
+        if self.good.get(&content).is_some_and(|good| **good == *route) {
+            self.good.remove(&content);
+        }
+        let Some(source) = self.sources.get_mut(&content) else {
+            return false;
+        };
+        if *source.route != *route {
+            // Whoever came last may have a fresher one.
+            return true;
+        }
+        let good = self.good.get(&content).map(Arc::clone);
+        good.is_some_and(|good| {
+            source.route = good;
+            true
+        })
     }
 
     /// Counts a lie about a content, and says how many there were.

@@ -183,9 +183,23 @@ fn a_busy_origin_is_left_alone_for_all_pieces_of_the_object() {
     let job = scheduler.next(at(0)).expect("it is due");
     scheduler.want(want(id(1, 5), 10));
     scheduler.want(want(id(2, 0), 10));
-    assert!(scheduler.failed(at(0), &job, Failure::Busy).is_empty());
+    let busy = Failure::Busy(Duration::ZERO);
+    assert!(scheduler.failed(at(0), &job, busy).is_empty());
     assert_eq!(spans(&start_all(&mut scheduler, at(999))), [(2, 0..1)]);
     assert_eq!(start_all(&mut scheduler, at(1000)).len(), 2);
+}
+
+#[test]
+fn an_origin_that_says_how_long_is_left_alone_so_long() {
+    for (asked_ms, pause_ms) in [(500, 1000), (7000, 7000), (3_600_000, 10_000)] {
+        let mut scheduler = Scheduler::new(LIMITS);
+        scheduler.want(want(id(1, 0), 1_000_000));
+        let job = scheduler.next(at(0)).expect("it is due");
+        let busy = Failure::Busy(Duration::from_millis(asked_ms));
+        assert!(scheduler.failed(at(0), &job, busy).is_empty());
+        assert_eq!(start_all(&mut scheduler, at(pause_ms - 1)), []);
+        assert_eq!(start_all(&mut scheduler, at(pause_ms)).len(), 1);
+    }
 }
 
 #[test]
@@ -420,7 +434,7 @@ impl Model {
                 continue;
             }
             let step = (failures.max(1) - 1) as usize;
-            let busy = kind == Failure::Busy;
+            let busy = matches!(kind, Failure::Busy(_));
             let pause = if busy {
                 [1000, 3000, 5000]
             } else {
@@ -434,7 +448,7 @@ impl Model {
         }
         self.pieces
             .retain(|piece| !given_up.contains(&piece.want.id));
-        if kind == Failure::Busy {
+        if let Failure::Busy(_) = kind {
             for piece in &mut self.pieces {
                 let ready = piece.job.is_none() && piece.paused.is_none();
                 if ready && piece.want.id.content == job.content {
@@ -460,7 +474,7 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let kind = prop_oneof![
         Just(Failure::Broken),
-        Just(Failure::Busy),
+        Just(Failure::Busy(Duration::ZERO)),
         Just(Failure::Final)
     ];
     prop_oneof![

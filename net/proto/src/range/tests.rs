@@ -148,7 +148,7 @@ fn what_is_wanted_first() {
     for (value, expected) in [
         ("bytes=5-9", Some((5, Some(10)))),
         ("bytes=5-", Some((5, None))),
-        ("bytes=-5", None),
+        ("bytes=-5", Some((0, Some(1)))),
         ("bytes=-5,7-7", Some((7, Some(8)))),
         ("bytes=9-5", None),
         ("lines=1-2", None),

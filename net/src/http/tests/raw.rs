@@ -134,8 +134,17 @@ impl Client {
         }
     }
 
-    /// Reads the head of an answer.
+    /// Reads the head of an answer; those that only announce it (1xx) are passed over.
     pub(crate) fn try_head(&mut self) -> io::Result<Got> {
+        loop {
+            let got = self.any_head()?;
+            if got.status >= 200 {
+                return Ok(got);
+            }
+        }
+    }
+
+    fn any_head(&mut self) -> io::Result<Got> {
         let end = loop {
             if let Some(end) = self.rest.windows(4).position(|w| w == b"\r\n\r\n") {
                 break end;

@@ -84,6 +84,13 @@ pub(super) fn suffixes(trial: &Trial<'_>) {
         2 * MIB + 5,
         &[("bytes=-6", Want::Part(2 * MIB - 1, 2 * MIB + 4))],
     );
+    // Where nothing is known, the length and the end are asked for, and nothing between them.
+    let version = Version::new(20 * MIB, 0);
+    let office = trial.of(&version);
+    let (path, last) = (trial.path("a"), 20 * MIB - 1);
+    let want = Want::Part(last - 99, last);
+    check(&mut office.client(), &path, &range("-100"), &version, want);
+    assert_eq!(office.origin.bytes_asked() as u64, 2 * MIB);
 }
 
 pub(super) fn empty_suffix(trial: &Trial<'_>) {
