@@ -193,6 +193,18 @@ fn hashes_prove(driver: &'static str) {
     let object = &said["objects"][0];
     assert_eq!(object["pieces_hashed"], 5, "{said}");
     assert_eq!(object["sha1_matches"], true, "{said}");
+    // The same file by another path is not stored again, nor its bytes fetched.
+    let twin = path.replace("/c/", "/d/");
+    shelf.put(&twin, &body);
+    let before = larder.metric("larder_store_pieces", "");
+    let ranged = larder.get(FAMILY[1], &twin).range(first(1), first(2) - 1);
+    let answer = ranged.run().expect("an answer");
+    assert_eq!(answer.status, 206, "{}", answer.head);
+    assert_same(&answer.body, &body[MIB..2 * MIB], "by another path");
+    shelf.put(&twin, b"");
+    let whole = larder.get(FAMILY[0], &twin).run().expect("an answer");
+    assert_same(&whole.body, &body, "the whole by another path");
+    assert_eq!(larder.metric("larder_store_pieces", ""), before);
     let warm = get(&larder).run().expect("an answer");
     assert_eq!(warm.field("X-Cache-Status"), Some("HIT"), "{}", warm.head);
     assert_same(&warm.body, &body, "after the restart");

@@ -67,7 +67,9 @@ impl Task {
 
     /// Asks the origin and takes its answer in.
     pub(super) async fn run(mut self) {
-        self.inner.meet(&self.content).await;
+        if self.has_a_twin().await {
+            return;
+        }
         if let Err(trouble) = self.ask().await {
             self.ended(trouble);
         }
@@ -76,7 +78,9 @@ impl Task {
     /// Takes an answer in that came already: its body's bytes are those from `at` on. Where it is held, it comes no
     /// further ahead of those who take it than so many bytes.
     pub(super) async fn take_in(mut self, body: OriginBody, at: u64, held: Option<(Held, u64)>) {
-        self.inner.meet(&self.content).await;
+        if self.has_a_twin().await {
+            return;
+        }
         let filled = match held {
             None => self.fill(body, at).await,
             Some((held, ahead)) => self.fill_held(body, at, &held, ahead).await,
@@ -84,6 +88,15 @@ impl Task {
         if let Err(trouble) = filled {
             self.ended(trouble);
         }
+    }
+
+    /// Its object is stored already under another name: whoever waits asks anew, and finds it there.
+    async fn has_a_twin(&mut self) -> bool {
+        let has = self.inner.meet(&self.content).await;
+        if has {
+            self.trouble = changed();
+        }
+        has
     }
 
     /// The flight of a piece that this task's answer brings, if it is to fill it.

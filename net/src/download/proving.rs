@@ -33,7 +33,7 @@ const HASHING_MAX: usize = 4096;
 /// The proving side.
 pub(super) struct Proving {
     shared: Arc<Shared>,
-    met: Mutex<HashMap<ContentNo, Arc<OnceCell<()>>>>,
+    met: Mutex<HashMap<ContentNo, Arc<OnceCell<bool>>>>,
     /// To the thread: a piece of this content has landed. None: it is over.
     landed: Option<Sender<ContentNo>>,
     thread: Option<JoinHandle<()>>,
@@ -138,8 +138,9 @@ impl Proving {
     }
 
     /// The first time that a content's pieces are fetched: what is known of it is attached. Whoever fetches others of
-    /// them at the same time waits for that.
-    async fn meet(&self, content: &Arc<Content>) {
+    /// them at the same time waits for that. True: all of it is stored already under another name, which leads there
+    /// now; this content is gone.
+    async fn meet(&self, content: &Arc<Content>) -> bool {
         let met = {
             let mut met = self.met.lock();
             if met.len() >= MET_MAX {
@@ -147,14 +148,17 @@ impl Proving {
             }
             Arc::clone(met.entry(content.no).or_default())
         };
-        met.get_or_init(|| self.attach_known(content)).await;
+        *met.get_or_init(|| self.attach_known(content)).await
     }
 
-    async fn attach_known(&self, content: &Arc<Content>) {
+    async fn attach_known(&self, content: &Arc<Content>) -> bool {
+        if self.shared.leads_to_its_twin(content) {
+            return true;
+        }
         self.shared.enter(content);
         let found = self.shared.described_by(content);
         if found.is_empty() {
-            return;
+            return false;
         }
         let (shared, content) = (Arc::clone(&self.shared), Arc::clone(content));
         let attached = tokio::task::spawn_blocking(move || {
@@ -166,6 +170,7 @@ impl Proving {
         if let Err(error) = attached.await {
             tracing::error!("attaching a piece-hash file failed: {error}");
         }
+        false
     }
 }
 
@@ -184,8 +189,8 @@ impl Drop for Proving {
 
 impl Inner {
     /// See [`Proving::meet`].
-    pub(super) async fn meet(&self, content: &Arc<Content>) {
-        self.proving.meet(content).await;
+    pub(super) async fn meet(&self, content: &Arc<Content>) -> bool {
+        self.proving.meet(content).await
     }
 }
 
@@ -214,6 +219,32 @@ impl Shared {
         if let Some(Describes::File { sha1, .. }) = describes(url) {
             self.by_sha1.lock().entry(sha1).or_default().phf = Some(content.no);
         }
+    }
+
+    /// A new content whose URL names the SHA-1 of a file that is stored whole, and verified: it is the same file, and
+    /// is stored once.
+    fn leads_to_its_twin(&self, content: &Arc<Content>) -> bool {
+        let url = &content.record().url;
+        let Some(sha1) = sha1_of(url) else {
+            return false;
+        };
+        let named = self.by_sha1.lock().get(&sha1).copied();
+        let Some(twin) = named.and_then(|named| self.store.by_no(named.file?)) else {
+            return false;
+        };
+        let is_same = twin.no != content.no
+            && twin.length() == content.length()
+            && twin.record().immutable
+            && content.record().immutable
+            && self.store.proof(twin.no).whole == Whole::Matches
+            && self.store.pieces_of(&twin).len() == twin.pieces() as usize;
+        if is_same {
+            tracing::info!(%url, stored_as = %twin.record().url, "the same file under another name; it is stored once");
+            for key in content.names() {
+                self.store.alias(key, &twin);
+            }
+        }
+        is_same
     }
 
     /// The piece-hash files that describe a content, and whether they are trusted.
