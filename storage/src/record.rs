@@ -45,6 +45,9 @@ pub struct Record {
     /// The status of the answer that it is.
     #[serde(default = "ok")]
     pub status: u16,
+    /// How old its origin said that it was, in seconds: what the client hears that it came for.
+    #[serde(default)]
+    pub age_said_s: u64,
     /// When it was stored or last confirmed, in seconds since 1970; 0 in rows of versions that did not keep it.
     #[serde(default)]
     pub answered_at: u64,
@@ -94,6 +97,7 @@ impl Default for Record {
             pinned: false,
             must_revalidate: false,
             status: ok(),
+            age_said_s: 0,
             answered_at: 0,
             vary: Vec::new(),
             whole: false,

@@ -153,17 +153,22 @@ pub fn write_head(
     put(out, &["\r\n"]);
 }
 
-/// Appends a whole answer with a small text body.
+/// Appends a whole answer with a small text body; `cache` is left out where `None`.
 pub fn write_error(
     out: &mut Vec<u8>,
     status: u16,
     reason_text: &str,
     keep_alive: bool,
     retry_after_s: Option<u32>,
+    cache: Option<CacheStatus>,
     date: &[u8; 29],
 ) {
     write_status_line(out, status);
     write_common(out, keep_alive, 1, date);
+    if let Some(cache) = cache {
+        put(out, &["X-Cache-Status: ", cache.name(), "\r\n"]);
+        put(out, &["Cache-Status: ", cache.field(), "\r\n"]);
+    }
     if let Some(seconds) = retry_after_s {
         put(out, &["Retry-After: "]);
         write_number(out, u64::from(seconds));

@@ -458,6 +458,7 @@ impl Shard {
             reason,
             keep_alive,
             head_only,
+            self.settings.cache_status,
             &self.date,
         );
         link.said = Some((status, None));

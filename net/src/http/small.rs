@@ -77,22 +77,30 @@ pub(crate) fn write_small(out: &mut Vec<u8>, answer: &SmallAnswer, how: Framing,
     }
 }
 
-/// Appends an error as the answer.
+/// Appends an error as the answer. `says`: what the cache did is to be said.
 pub(crate) fn write_refusal(
     out: &mut Vec<u8>,
     status: u16,
     reason: &str,
     keep_alive: bool,
     head_only: bool,
+    says: bool,
     date: &[u8; 29],
 ) {
+    // What is wrong with a request is found before the store is asked; what an origin fails at was not stored.
+    let cache = if status < 500 {
+        CacheStatus::Bypass
+    } else {
+        CacheStatus::Miss
+    };
     let retry_after_s = match status {
         503 => Some(5),
         502 | 504 => Some(2),
         _ => None,
     };
     let begin = out.len();
-    write_error(out, status, reason, keep_alive, retry_after_s, date);
+    let cache = says.then_some(cache);
+    write_error(out, status, reason, keep_alive, retry_after_s, cache, date);
     if head_only {
         let head = out[begin..].windows(4).position(|end| end == b"\r\n\r\n");
         if let Some(head) = head {

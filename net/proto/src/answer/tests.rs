@@ -248,10 +248,13 @@ fn errors_are_whole_answers() {
             "evil\r\nX: y \u{e4}",
             keep_alive,
             retry,
+            Some(CacheStatus::Bypass),
             DATE,
         );
         let (read_status, fields, body) = read(&out);
         assert_eq!(read_status, status);
+        assert_eq!(all(&fields, "X-Cache-Status"), ["BYPASS"]);
+        assert_eq!(all(&fields, "Cache-Status"), ["larder; fwd=bypass"]);
         assert_eq!(body, "evil??X: y \u{e4}\n".as_bytes());
         assert_eq!(all(&fields, "Content-Length"), [body.len().to_string()]);
         assert_eq!(all(&fields, "Connection").is_empty(), keep_alive);
@@ -261,4 +264,35 @@ fn errors_are_whole_answers() {
         );
         assert_eq!(all(&fields, "Cache-Control"), ["no-store"]);
     }
+}
+
+#[test]
+fn each_on_the_way_adds_to_the_lists_it_passes() {
+    // RFC 9110, section 7.6.3, and RFC 9211, section 2; a status other than 200 has no ranges, and 204 no length
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let extra = [
+        field("Via", "1.1 far"),
+        field("Cache-Status", "far; hit"),
+        field("X-Cache-Status", "MISS"),
+        field("Set-Cookie", "a=1"),
+    ];
+    let gone = Facts {
+        status: 410,
+        ..facts(&extra)
+    };
+    let (status, fields) = head(&Plan::Full, &gone);
+    assert_eq!(status, 410);
+    assert_eq!(all(&fields, "Via"), ["1.1 far, 1.1 larder"]);
+    assert_eq!(all(&fields, "Cache-Status"), ["far; hit, larder; hit"]);
+    assert_eq!(all(&fields, "X-Cache-Status"), ["HIT"]);
+    assert_eq!(all(&fields, "Set-Cookie"), ["a=1"]);
+    assert!(all(&fields, "Accept-Ranges").is_empty());
+    let nothing = Facts {
+        status: 204,
+        length: 0,
+        ..facts(&[])
+    };
+    let (status, fields) = head(&Plan::Full, &nothing);
+    assert_eq!(status, 204);
+    assert!(all(&fields, "Content-Length").is_empty());
 }

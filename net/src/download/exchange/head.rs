@@ -90,6 +90,11 @@ pub(in crate::download) fn record(
         pinned: false,
         must_revalidate: verdict.must_revalidate,
         status,
+        age_said_s: answer
+            .headers
+            .get(AGE)
+            .and_then(|age| age.to_str().ok()?.parse().ok())
+            .unwrap_or(0),
         answered_at: now,
         whole: status != 200 || encoded || !vary.is_empty(),
         vary,

@@ -165,7 +165,11 @@ impl Turn<'_> {
                 Err(error) => return Ok(Sent::Not(error)),
             }
         }
-        let facts = facts_of(content, unix);
+        let mut facts = facts_of(content, unix);
+        if matches!(cache, CacheStatus::Miss | CacheStatus::Expired) && !record.immutable {
+            // It comes from its origin, which has said how old it is.
+            facts.age_s = record.age_said_s;
+        }
         let said = self.settings.cache_status.then_some(cache);
         let mut out = Vec::new();
         let date = http_date(content.date());

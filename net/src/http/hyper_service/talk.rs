@@ -146,7 +146,8 @@ async fn refuse_head(
 ) -> io::Result<()> {
     let mut out = Vec::new();
     let date = http_date(inner.download.clock().unix());
-    write_refusal(&mut out, status, reason, false, false, &date);
+    let says = inner.settings.load().cache_status;
+    write_refusal(&mut out, status, reason, false, false, says, &date);
     inner.count(Some((status, None)));
     let stall = Duration::from_millis(inner.settings.load().send_stall_timeout_ms);
     timeout(stall, socket.write_all(&out)).await??;
@@ -254,7 +255,8 @@ impl Turn<'_> {
     pub(super) async fn refuse(&mut self, status: u16, reason: &str) -> io::Result<After> {
         let mut out = Vec::new();
         let (keep, head_only) = (self.keep_alive, self.head_only());
-        write_refusal(&mut out, status, reason, keep, head_only, &self.date());
+        let (says, date) = (self.settings.cache_status, self.date());
+        write_refusal(&mut out, status, reason, keep, head_only, says, &date);
         self.said = Some((status, None));
         self.write(&out).await?;
         Ok(self.after())

@@ -5,6 +5,7 @@ mod changes;
 mod hidden;
 mod interim;
 mod reverse_proxy;
+mod shared_cache;
 
 use crate::download::tests::script::{Object, Step, bare};
 use crate::http::tests::branch::Branch;

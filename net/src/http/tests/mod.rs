@@ -12,6 +12,7 @@ mod misses;
 mod origin;
 pub(crate) mod raw;
 mod version;
+mod windows;
 
 use crate::clock::Clock;
 use crate::http::handoff::{HandedOver, TakeOver};
