@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod conn;
+pub mod fields;
 pub mod head;
 pub mod proxy;
 pub mod reference;

@@ -9,6 +9,7 @@ use ::http::{Method, Response, StatusCode, request};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use larder_proto::http::fields::speaks_for_another;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::invalidation::invalidated;
 use larder_proto::upstream::contradiction;
@@ -117,25 +118,6 @@ fn wrong(asked: &HeaderMap, answer: &OriginAnswer) -> Option<&'static str> {
     contradiction(&head_of(answer), range, conditional)
 }
 
-/// Fields by which a client could speak for a proxy in front of the origin, or for another request than its own. Nobody
-/// selects answers by them, so that with them a client could choose what others get.
-const FOR_PROXIES: [HeaderName; 14] = [
-    header::FORWARDED,
-    header::HOST,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-rewrite-url"),
-];
-
 impl Inner {
     /// What an origin gets to see of a client's fields: those of the list; the default origin, which has larder before
     /// it as a plain reverse proxy, all but those by which a client could speak for a proxy.
@@ -146,7 +128,7 @@ impl Inner {
         let mut kept = HeaderMap::new();
         for (name, value) in headers {
             let passes = FORWARDED.contains(name)
-                || (all && !FOR_PROXIES.contains(name) && !OF_ONE_CONNECTION.contains(name));
+                || (all && !speaks_for_another(name.as_str()) && !OF_ONE_CONNECTION.contains(name));
             if passes && !named.contains(name) {
                 kept.append(name, value.clone());
             }
