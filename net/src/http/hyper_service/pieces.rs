@@ -15,7 +15,7 @@ use larder_storage::driver::Token;
 use larder_storage::flight::{Flight, FlightError, FlightState, Watch, Watcher};
 use larder_storage::ram_tier::RamFrame;
 use larder_storage::record::Content;
-use larder_storage::store::{Claim, Found, Store};
+use larder_storage::store::{Claim, DiskPiece, Found, Store};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -153,7 +153,7 @@ impl Pieces {
     /// The first bytes of `part`, at least one; waits until they are there.
     pub(super) async fn bytes(&self, part: Part) -> Result<Bytes, FlightError> {
         let id = self.id(part.piece);
-        let mut failures = 0;
+        let (mut failures, mut admitted) = (0, false);
         for _ in 0..LOOKS_MAX {
             let flight = match self.store.find(id) {
                 Found::Ram(frame) => {
@@ -163,7 +163,12 @@ impl Pieces {
                     }
                     continue;
                 }
-                Found::Disk(_) => {
+                Found::Disk(piece) => {
+                    // Once: there may be no room for it.
+                    if piece.hot && !std::mem::replace(&mut admitted, true) {
+                        self.admit(piece).await;
+                        continue;
+                    }
                     if let Some(bytes) = self.read(id, part).await {
                         self.figures.bytes_disk.increment(bytes.len() as u64);
                         return Ok(bytes);
@@ -192,6 +197,14 @@ impl Pieces {
             }
         }
         Err(FlightError::Origin)
+    }
+
+    /// Has a piece that was asked for before read into memory.
+    async fn admit(&self, piece: DiskPiece) {
+        let store = self.store.clone();
+        let admit = move || store.admit_blocking(&piece);
+        // Where it could not be, it is read from disk.
+        let _ = tokio::task::spawn_blocking(admit).await;
     }
 
     async fn read(&self, id: PieceId, part: Part) -> Option<Bytes> {
