@@ -457,8 +457,16 @@ fn in_own_spelling(seen: &Seen) -> Result<(), String> {
     Ok(())
 }
 
-fn judge(case: &Case, said: &str, before: usize, seen: &[Seen]) -> Result<(), String> {
+fn judge(
+    case: &Case,
+    number: usize,
+    said: &str,
+    before: usize,
+    seen: &[Seen],
+) -> Result<(), String> {
     let fate = case.4;
+    // By its number: what an earlier case left unfinished may come to its end only now.
+    let mark = format!("/case{number} ");
     let answers = answers(said);
     if answers.len() != before + 1 {
         return Err(format!("{answers:?} are not {} answers", before + 1));
@@ -480,9 +488,16 @@ fn judge(case: &Case, said: &str, before: usize, seen: &[Seen]) -> Result<(), St
     if seen.iter().any(|seen| seen.head.contains("hidden")) {
         return Err("the origin sees what was hidden".to_owned());
     }
+    let late =
+        |seen: &&Seen| seen.whole && seen.head.contains("/case") && !seen.head.contains(&mark);
+    if let Some(late) = seen.iter().find(late) {
+        return Err(format!(
+            "an earlier case reaches the origin whole: {late:?}"
+        ));
+    }
     let mine: Vec<_> = seen
         .iter()
-        .filter(|seen| seen.head.contains("/case"))
+        .filter(|seen| seen.head.contains(&mark))
         .collect();
     match (fate, mine.len()) {
         (Refused, 0) | (Broken, 0) => {}
@@ -502,15 +517,15 @@ fn every_case(driver: &'static str) {
         for case in CASES {
             let (method, line, fields, behind, _) = case;
             let host = format!("Host: {PLAIN}\r\n");
-            let raw = format!("{first}{method} /case{line}{host}{fields}\r\n{behind}{HIDDEN}");
-            recorder.take();
+            let raw =
+                format!("{first}{method} /case{tried}{line}{host}{fields}\r\n{behind}{HIDDEN}");
             let said = exchange(&larder, raw.as_bytes(), false);
-            tried += 1;
-            if let Err(why) = judge(case, &said, before, &recorder.take()) {
+            if let Err(why) = judge(case, tried, &said, before, &recorder.take()) {
                 wrong.push(format!(
                     "{way}: {method}{line:?} {fields:?} {behind:?}: {why}"
                 ));
             }
+            tried += 1;
         }
     }
     rig::tell(&format!(

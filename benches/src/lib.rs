@@ -10,5 +10,6 @@ pub mod line;
 pub mod load;
 pub mod office;
 pub mod place;
+pub mod secure;
 pub mod servers;
 pub mod side_by_side;

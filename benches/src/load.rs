@@ -2,15 +2,13 @@
 //! a client can, so bodies are dropped inside the kernel; only a sample is read and compared.
 
 use crate::latency::Latencies;
+use crate::secure::Stream;
 use larder::demo::content::File as MadeUp;
-use larder_net::sock;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -34,6 +32,8 @@ pub struct Load {
     pub duration: Duration,
     /// One answer in so many is read and compared; 0: none.
     pub compare_every: u64,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// What came of it.
@@ -138,8 +138,9 @@ impl Connection {
     }
 
     async fn requests(&mut self) -> io::Result<()> {
-        let mut stream = TcpStream::connect(self.load.address).await?;
-        stream.set_nodelay(true)?;
+        let socket = TcpStream::connect(self.load.address).await?;
+        socket.set_nodelay(true)?;
+        let mut stream = Stream::over(socket, self.load.tls.as_ref()).await?;
         let mut under_way = std::collections::VecDeque::new();
         loop {
             let mut heads = String::new();
@@ -153,7 +154,7 @@ impl Connection {
                 ));
                 under_way.push_back((start, end, Instant::now()));
             }
-            stream.write_all(heads.as_bytes()).await?;
+            stream.send(heads.as_bytes()).await?;
             let Some((start, end, asked)) = under_way.pop_front() else {
                 return Ok(());
             };
@@ -174,7 +175,7 @@ impl Connection {
         (start, start + self.load.range_bytes)
     }
 
-    async fn answer(&mut self, stream: &mut TcpStream, start: u64, end: u64) -> io::Result<()> {
+    async fn answer(&mut self, stream: &mut Stream, start: u64, end: u64) -> io::Result<()> {
         let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
         let head_end = loop {
             let fresh = &self.buffer[self.used..self.have];
@@ -204,7 +205,11 @@ impl Connection {
         while at < end {
             let left = usize::try_from(end - at).unwrap_or(usize::MAX);
             if self.used == self.have && !compare {
-                at += drop_received(stream, left).await? as u64;
+                let forgotten = stream.forget(left).await?;
+                if forgotten == 0 {
+                    return Err(wrong(format!("cut at byte {at}")));
+                }
+                at += forgotten as u64;
                 continue;
             }
             if self.used == self.have {
@@ -226,21 +231,6 @@ impl Connection {
         self.outcome.compared += u64::from(compare);
         Ok(())
     }
-}
-
-async fn drop_received(stream: &TcpStream, len: usize) -> io::Result<usize> {
-    let n = stream
-        .async_io(Interest::READABLE, || {
-            sock::discard(stream.as_raw_fd(), len)
-        })
-        .await?;
-    if n == 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "cut in the middle of a body",
-        ));
-    }
-    Ok(n)
 }
 
 #[cfg(test)]
@@ -271,6 +261,7 @@ mod tests {
             pipeline: 3,
             duration: Duration::from_millis(100),
             compare_every: 2,
+            tls: None,
         };
         load.run().expect("it ran")
     }

@@ -3,6 +3,7 @@
 
 use crate::kind::Kind;
 use crate::place::{beside, path};
+use crate::secure::Certificate;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -38,6 +39,8 @@ pub struct LarderSetup {
     pub shards: usize,
     /// `[server] driver`.
     pub driver: String,
+    /// The certificate, where https is served at the address and http at [`plain`].
+    pub tls: Option<Certificate>,
     /// The store; a directory of its own below the run's where there is none.
     pub store: Option<PathBuf>,
 }
@@ -49,6 +52,7 @@ impl Default for LarderSetup {
             memory: "512MiB".to_owned(),
             shards: 0,
             driver: "auto".to_owned(),
+            tls: None,
             store: None,
         }
     }
@@ -66,11 +70,25 @@ impl Server {
         address: SocketAddr,
         origin: SocketAddr,
         core: Option<usize>,
+        tls: Option<&Certificate>,
     ) -> Result<Self> {
         let Some(template) = kind.nginx() else {
             bail!("{} is no nginx", kind.name());
         };
-        let mut config = template
+        let listen = match tls {
+            None => template.to_owned(),
+            Some(tls) => template.replace(
+                "listen @LISTEN@ backlog=4096;",
+                &format!(
+                    "listen {} backlog=4096; listen @LISTEN@ ssl backlog=4096; ssl_certificate {:?}; \
+                     ssl_certificate_key {:?}; ssl_protocols TLSv1.2 TLSv1.3;",
+                    plain(address),
+                    tls.cert,
+                    tls.key
+                ),
+            ),
+        };
+        let mut config = listen
             .replace("@DIR@", &directory.display().to_string())
             .replace("@ROOT@", &root.display().to_string())
             .replace("@LISTEN@", &address.to_string())
@@ -121,9 +139,16 @@ impl Server {
             .clone()
             .unwrap_or_else(|| directory.join(format!("store-{}", address.port())));
         std::fs::create_dir_all(&store)?;
+        let (listen, tls) = match &setup.tls {
+            None => (format!("http = [\"{address}\"]\n"), String::new()),
+            Some(tls) => (
+                format!("http = [\"{}\"]\nhttps = [\"{address}\"]\n", plain(address)),
+                format!("[tls]\ncert = {:?}\nkey = {:?}\n", tls.cert, tls.key),
+            ),
+        };
         let mut config = format!(
-            "[server]\nhttp = [\"{address}\"]\nadmin = \"{}\"\nmemory_bytes_max = {:?}\nshards = {}\ndriver = {:?}\n\
-             [store]\npaths = [{store:?}]\n[policy]\nDOMaxCacheSize = 100\n[log]\nlevel = \"warn\"\n\
+            "[server]\n{listen}admin = \"{}\"\nmemory_bytes_max = {:?}\nshards = {}\ndriver = {:?}\n\
+             [store]\npaths = [{store:?}]\n[policy]\nDOMaxCacheSize = 100\n[log]\nlevel = \"warn\"\n{tls}\
              [origins.connect]\n",
             admin(address),
             setup.memory,
@@ -239,6 +264,12 @@ impl Drop for Server {
 /// Where the admin address of a larder is that serves at `address`.
 fn admin(address: SocketAddr) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, address.port() + 1000))
+}
+
+/// Where a server that speaks TLS at `address` speaks plain HTTP.
+#[must_use]
+pub fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, address.port() + 2000))
 }
 
 /// A whole answer as text.

@@ -6,7 +6,8 @@ use crate::kind::{AIMS, Bound, Kind, Work};
 use crate::latency::Spread;
 use crate::office::named;
 use crate::place::beside;
-use crate::servers::{LarderSetup, Server, pinned};
+use crate::secure::Certificate;
+use crate::servers::{LarderSetup, Server, pinned, plain};
 use anyhow::{Context, Result, ensure};
 use larder::demo::content::{File, PIECE_BYTES};
 use std::fs;
@@ -39,6 +40,8 @@ pub struct Comparison {
     pub rounds: usize,
     /// Seconds of load in each round.
     pub seconds: f64,
+    /// All of them by TLS.
+    pub tls: bool,
 }
 
 /// One server at one size in one round.
@@ -124,7 +127,9 @@ impl Comparison {
         write_out(&file, &root)?;
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (origin, mut port) = (at(8700), 8701);
-        let _origin = Server::nginx(Kind::NginxStatic, directory, &root, origin, origin, None)?;
+        let of_origin = Kind::NginxStatic;
+        let _origin = Server::nginx(of_origin, directory, &root, origin, origin, None, None)?;
+        let tls = self.tls.then(|| Certificate::make(directory)).transpose()?;
         let setup = LarderSetup {
             connect: vec![(HOST.to_owned(), origin)],
             memory: match self.cold {
@@ -133,6 +138,7 @@ impl Comparison {
                 false => format!("{}MiB", (self.content_bytes >> 20) * 3 + 512),
             },
             shards: 1,
+            tls: tls.clone(),
             ..LarderSetup::default()
         };
         let mut servers = Vec::new();
@@ -151,14 +157,21 @@ impl Comparison {
                     let bytes = self.content_bytes * 3 / 2;
                     Server::varnish(directory, bytes, at(port), origin, core)?
                 }
-                kind => Server::nginx(*kind, directory, &root, at(port), origin, core)?,
+                kind => {
+                    let tls = tls.as_ref();
+                    Server::nginx(*kind, directory, &root, at(port), origin, core, tls)?
+                }
             });
             port += 1;
         }
         for server in &servers {
             // Twice and more, so that what must be asked for twice to stay in memory is there.
             for _ in 0..if self.cold { 1 } else { 3 } {
-                read_through(server, &file)?;
+                let address = match self.tls {
+                    true => plain(server.address),
+                    false => server.address,
+                };
+                read_through(server, address, &file)?;
             }
         }
         let mut rows = Vec::new();
@@ -186,7 +199,8 @@ impl Comparison {
                     if self.cold {
                         drop_caches()?;
                     }
-                    row.samples.push(self.sample(server, &file, *range_bytes)?);
+                    row.samples
+                        .push(self.sample(server, &file, *range_bytes, tls.as_ref())?);
                 }
             }
             rows.extend(of_size);
@@ -204,10 +218,20 @@ impl Comparison {
         })
     }
 
-    fn sample(&self, server: &Server, file: &File, range_bytes: u64) -> Result<Sample> {
+    fn sample(
+        &self,
+        server: &Server,
+        file: &File,
+        range_bytes: u64,
+        tls: Option<&Certificate>,
+    ) -> Result<Sample> {
         let core = cpu::core_seconds(SERVER_CORE)?;
         let process = cpu::group_seconds(server.group())?;
-        let output = pinned(&beside("larder-load")?, Some(CLIENT_CORE))
+        let mut command = pinned(&beside("larder-load")?, Some(CLIENT_CORE));
+        if let Some(tls) = tls {
+            command.arg("--tls").arg(&tls.cert);
+        }
+        let output = command
             .args(["--address", &server.address.to_string()])
             .args(["--path", &file.path, "--host", HOST])
             .args([
@@ -269,14 +293,14 @@ fn write_out(file: &File, root: &Path) -> Result<()> {
 }
 
 /// Reads the whole object once, by ranges of a piece.
-fn read_through(server: &Server, file: &File) -> Result<()> {
+fn read_through(server: &Server, address: SocketAddr, file: &File) -> Result<()> {
     use larder::demo::client::{Client, Naming};
     let naming = match server.kind {
         kind if kind.is_larder() => Naming::Host,
         _ => Naming::Plain,
     };
     let client = Client {
-        cache: server.address,
+        cache: address,
         naming,
         connections: 7,
         seed: 5,
@@ -353,4 +377,28 @@ pub fn table(rows: &[Row]) -> String {
         ));
     }
     table
+}
+
+/// What larder costs by TLS beside each of the others, and whether it is at most nine tenths everywhere.
+#[must_use]
+pub fn by_tls(rows: &[Row]) -> (String, bool) {
+    let (mut lines, mut reached) = (String::new(), true);
+    let (larder, others): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().partition(|row| row.kind == Kind::Larder);
+    for other in others {
+        let same = |row: &&&Row| row.work.range_bytes == other.work.range_bytes;
+        let Some(larder) = larder.iter().find(same) else {
+            continue;
+        };
+        let core = larder.core_seconds_per_gb().median / other.core_seconds_per_gb().median;
+        let process =
+            larder.process_seconds_per_gb().median / other.process_seconds_per_gb().median;
+        reached &= core <= 0.9;
+        lines.push_str(&format!(
+            "{} KiB by TLS: CPU s/GB of larder / {}: {core:.2} by the core, {process:.2} by the processes\n",
+            other.work.range_bytes >> 10,
+            other.kind.name()
+        ));
+    }
+    (lines, reached)
 }

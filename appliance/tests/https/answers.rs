@@ -255,3 +255,32 @@ fn a_stop_ends_idle_connections_in_good_order() {
     let status = larder.process().wait();
     assert!(status.success(), "{status}");
 }
+
+#[test]
+fn what_is_asked_for_twice_by_https_alone_is_kept_in_memory() {
+    if !have(&["nginx", "openssl"]) {
+        return;
+    }
+    let (authority, nginx, mut larder) = secure_house("auto");
+    let wanted = rig::real_bytes(3 * MIB + 77);
+    let path = rig::larder::named_path(&wanted);
+    nginx.put(&path, &wanted);
+    Get::new(larder.http(), &path)
+        .host(FAMILY[0])
+        .run()
+        .expect("it is fetched");
+    // After a start all of it is on disk alone.
+    larder.terminate();
+    larder.resume();
+    let client = Client::new(&authority);
+    let mut stream = client.connect(larder.https(), NAME).expect("a handshake");
+    let request = get(&larder, &path).host(FAMILY[0]);
+    for turn in 0..3 {
+        let answer = request.run_on(&mut stream).expect("an answer");
+        assert_eq!(answer.field("X-Cache-Status"), Some("HIT"));
+        assert_same(&answer.body, &wanted, &format!("turn {turn}"));
+    }
+    let bytes = |source| larder.metric("larder_http_response_bytes_total", source);
+    assert_eq!(bytes("disk"), wanted.len() as f64, "the first time");
+    assert_eq!(bytes("memory"), 2.0 * wanted.len() as f64, "after it");
+}

@@ -7,7 +7,7 @@ use larder_benches::figures;
 use larder_benches::figures::filled::{Filling, fill};
 use larder_benches::kind::Kind;
 use larder_benches::place;
-use larder_benches::side_by_side::{Comparison, aims, table};
+use larder_benches::side_by_side::{Comparison, aims, by_tls, table};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,6 +88,9 @@ struct SideBySide {
     /// Ranges that are in nobody's memory, from the disk.
     #[arg(long)]
     cold: bool,
+    /// All by TLS (TLS_AES_128_GCM_SHA256), warm ranges of 64 KiB and 1 MiB.
+    #[arg(long, conflicts_with_all = ["cold", "pieces_only", "pipeline"])]
+    tls: bool,
     /// Connections.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -169,6 +172,9 @@ fn side_by_side(args: &SideBySide, inside: bool) -> anyhow::Result<bool> {
     if args.pieces_only {
         kinds.retain(|kind| matches!(kind, Kind::NginxSliceTuned | Kind::Larder));
     }
+    if args.tls {
+        kinds = vec![Kind::NginxStatic, Kind::NginxSliceTuned, Kind::Larder];
+    }
     if args.without_larder {
         kinds.retain(|kind| !kind.is_larder());
     }
@@ -177,6 +183,9 @@ fn side_by_side(args: &SideBySide, inside: bool) -> anyhow::Result<bool> {
         (false, 1) => vec![4 << 10, 16 << 10, 64 << 10, 1 << 20],
         (false, _) => vec![4 << 10, 16 << 10],
     };
+    if args.tls {
+        range_bytes = vec![64 << 10, 1 << 20];
+    }
     if args.pieces_only {
         range_bytes = vec![1 << 20];
     }
@@ -193,12 +202,18 @@ fn side_by_side(args: &SideBySide, inside: bool) -> anyhow::Result<bool> {
         pipeline: args.pipeline,
         rounds: args.rounds.unwrap_or(if args.quick { 2 } else { 5 }),
         seconds: if args.quick { 1.0 } else { 4.0 },
+        tls: args.tls,
     };
     let directory = tempfile::tempdir()?;
     let compared = comparison.run(directory.path())?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", table(&compared.rows))?;
     let mut good = true;
+    if args.tls {
+        let (lines, reached) = by_tls(&compared.rows);
+        write!(out, "{lines}")?;
+        return Ok(reached && inside);
+    }
     if let Some(on_shard) = compared.on_shard {
         writeln!(
             out,

@@ -5,6 +5,7 @@
 use clap::Parser;
 use larder::demo::content::File;
 use larder_benches::load::Load;
+use larder_benches::secure;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -43,6 +44,9 @@ struct Args {
     /// One answer in so many is read and compared; 0: none.
     #[arg(long, default_value_t = 256)]
     compare_every: u64,
+    /// Speak TLS, and trust this certificate (PEM).
+    #[arg(long)]
+    tls: Option<std::path::PathBuf>,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -68,6 +72,7 @@ fn main() -> anyhow::Result<ExitCode> {
         pipeline: args.pipeline,
         duration: Duration::from_secs_f64(args.seconds),
         compare_every: args.compare_every,
+        tls: args.tls.as_deref().map(secure::client).transpose()?,
     };
     let outcome = load.run()?;
     let report = serde_json::json!({

@@ -161,6 +161,22 @@ impl Store {
         self.inner.hot.admitted(piece.id);
     }
 
+    /// Reads a hot piece whole, so that it is served from memory from now on. May wait for a disk: not for shard
+    /// threads. False where there is no room or no need, or the piece is not what it was.
+    #[must_use]
+    pub fn admit_blocking(&self, piece: &DiskPiece) -> bool {
+        let Some(mut writer) = piece.hot.then(|| self.admit(piece)).flatten() else {
+            return false;
+        };
+        let whole = Span::new(0, u64::from(piece.len));
+        let (Verified::Good, Some(bytes)) = self.read_from_disk(piece, whole) else {
+            return false;
+        };
+        writer.append(&bytes);
+        self.admitted(piece, writer);
+        true
+    }
+
     /// Reads and verifies bytes `within` a piece, from memory or disk. May wait for a disk: not for shard threads.
     /// None where the piece is absent, in flight, or turns out damaged.
     #[must_use]

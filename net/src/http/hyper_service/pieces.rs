@@ -15,8 +15,9 @@ use larder_storage::driver::Token;
 use larder_storage::flight::{Flight, FlightError, FlightState, Watch, Watcher};
 use larder_storage::ram_tier::RamFrame;
 use larder_storage::record::Content;
-use larder_storage::store::{Claim, Found, Store};
+use larder_storage::store::{Claim, DiskPiece, Found, Store};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Notify;
 
 /// Taken in one go.
@@ -48,6 +49,8 @@ pub(super) struct Pieces {
     deadline: Time,
     bell: Arc<Bell>,
     take: Take,
+    /// The piece that was looked up last: what is asked for by this answer alone is not asked for twice.
+    last: AtomicU32,
 }
 
 /// How bytes in memory are taken.
@@ -97,6 +100,7 @@ impl Pieces {
             deadline,
             bell: Arc::new(Bell::default()),
             take: Take::Copied,
+            last: AtomicU32::new(u32::MAX),
         }
     }
 
@@ -154,6 +158,8 @@ impl Pieces {
     pub(super) async fn bytes(&self, part: Part) -> Result<Bytes, FlightError> {
         let id = self.id(part.piece);
         let mut failures = 0;
+        // Once: there may be no room for it.
+        let mut admitted = self.last.swap(part.piece, Ordering::Relaxed) == part.piece;
         for _ in 0..LOOKS_MAX {
             let flight = match self.store.find(id) {
                 Found::Ram(frame) => {
@@ -163,7 +169,11 @@ impl Pieces {
                     }
                     continue;
                 }
-                Found::Disk(_) => {
+                Found::Disk(piece) => {
+                    if piece.hot && !std::mem::replace(&mut admitted, true) {
+                        self.admit(piece).await;
+                        continue;
+                    }
                     if let Some(bytes) = self.read(id, part).await {
                         self.figures.bytes_disk.increment(bytes.len() as u64);
                         return Ok(bytes);
@@ -192,6 +202,14 @@ impl Pieces {
             }
         }
         Err(FlightError::Origin)
+    }
+
+    /// Has a piece that was asked for before read into memory.
+    async fn admit(&self, piece: DiskPiece) {
+        let store = self.store.clone();
+        let admit = move || store.admit_blocking(&piece);
+        // Where it could not be, it is read from disk.
+        let _ = tokio::task::spawn_blocking(admit).await;
     }
 
     async fn read(&self, id: PieceId, part: Part) -> Option<Bytes> {

@@ -144,7 +144,8 @@ impl Client {
         }
     }
 
-    fn any_head(&mut self) -> io::Result<Got> {
+    /// Reads the next head, whatever it is of.
+    pub(crate) fn any_head(&mut self) -> io::Result<Got> {
         let end = loop {
             if let Some(end) = self.rest.windows(4).position(|w| w == b"\r\n\r\n") {
                 break end;

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// What is encrypted in one go, and then sent in one go: eight records of the largest size.
-pub(super) const BATCH_BYTES: u32 = 128 << 10;
+/// What is encrypted in one go, and then sent in one go: four records of the largest size.
+pub(super) const BATCH_BYTES: u32 = 64 << 10;
 
 /// What may be kept back: a batch, and the head in front of it.
 pub(super) const KEPT_BYTES_MAX: usize = (BATCH_BYTES as usize) + (16 << 10);

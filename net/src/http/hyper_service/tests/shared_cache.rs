@@ -4,7 +4,7 @@
 use super::FRESH;
 use crate::download::tests::script::{Asked, Object, Step};
 use crate::http::tests::branch::Branch;
-use crate::http::tests::raw::{Client, Got};
+use crate::http::tests::raw::Got;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -289,25 +289,4 @@ async fn a_large_object_comes_no_further_than_somebody_takes_it() {
     assert!(stored < 40, "{stored} pieces");
     assert!(slow.bytes(end) == *object.body);
     assert_eq!(asked(&branch).len(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn interim_answers_go_on_to_the_one_who_asked() {
-    // RFC 9110, section 15.2
-    let text = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
-        HTTP/1.1 200 OK\r\nContent-Length: 4\r\nCache-Control: max-age=60\r\n\r\nbody";
-    let branch = in_turn(vec![vec![Step::Send(text.as_bytes().to_vec())]]).await;
-    let ask = |client: &mut Client| {
-        client.write(b"GET /a HTTP/1.1\r\nHost: files.example\r\n\r\n");
-        client.try_head().expect("a head")
-    };
-    let mut client = branch.client();
-    let early = ask(&mut client);
-    assert_eq!((early.status, early.header("Link")), (103, Some("</a>")));
-    let got = client.read(false);
-    is(&got, 200, "MISS", "body");
-    assert_eq!(got.header("Link"), None);
-    branch.landed(1);
-    assert_eq!(ask(&mut branch.client()).status, 200);
-    assert_eq!(asked(&branch).len(), 1);
 }
