@@ -22,8 +22,8 @@ use super::through::{ThroughBody, end_to_end};
 use super::{Download, Inner};
 use crate::origin::{Lane, OriginAnswer, OriginError, OriginRequest};
 use ::http::header::{
-    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, RANGE,
+    ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
 use ::http::{Method, Response, request};
 use http_body_util::BodyExt;
@@ -261,7 +261,11 @@ impl Inner {
             exchange,
         );
         let whole = question.parts.method == Method::GET && answer.status != 206;
-        if verdict.storable && whole {
+        // Encoded in spite of that nobody asked for it, it is one client's: an origin that is well again would find
+        // it confirmed by its own entity tag for ever.
+        let encoded = answer.headers.contains_key(CONTENT_ENCODING)
+            && !question.parts.headers.contains_key(ACCEPT_ENCODING);
+        if verdict.storable && whole && !encoded {
             return self.keep(question, answer, &verdict, exchange.now);
         }
         tracing::debug!(url = %question.route.url, why = verdict.why_not, "not stored");

@@ -3,8 +3,26 @@
 
 /// Words that a field's name is made of where it speaks of an address, or of another request than the one that bears it.
 const WORDS: [&str; 20] = [
-    "client", "forwarded", "host", "ip", "method", "original", "override", "path", "port", "prefix",
-    "proto", "protocol", "proxy", "real", "rewrite", "scheme", "server", "ssl", "uri", "url",
+    "client",
+    "forwarded",
+    "host",
+    "ip",
+    "method",
+    "original",
+    "override",
+    "path",
+    "port",
+    "prefix",
+    "proto",
+    "protocol",
+    "proxy",
+    "real",
+    "rewrite",
+    "scheme",
+    "server",
+    "ssl",
+    "uri",
+    "url",
 ];
 
 /// Whether a field speaks for a proxy in front of the origin, or for another request than its own: `X-Forwarded-Host`,

@@ -17,6 +17,7 @@ use larder_storage::ram_tier::RamFrame;
 use larder_storage::record::Content;
 use larder_storage::store::{Claim, DiskPiece, Found, Store};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Notify;
 
 /// Taken in one go.
@@ -48,6 +49,8 @@ pub(super) struct Pieces {
     deadline: Time,
     bell: Arc<Bell>,
     take: Take,
+    /// The piece that was looked up last: what is asked for by this answer alone is not asked for twice.
+    last: AtomicU32,
 }
 
 /// How bytes in memory are taken.
@@ -97,6 +100,7 @@ impl Pieces {
             deadline,
             bell: Arc::new(Bell::default()),
             take: Take::Copied,
+            last: AtomicU32::new(u32::MAX),
         }
     }
 
@@ -153,7 +157,9 @@ impl Pieces {
     /// The first bytes of `part`, at least one; waits until they are there.
     pub(super) async fn bytes(&self, part: Part) -> Result<Bytes, FlightError> {
         let id = self.id(part.piece);
-        let (mut failures, mut admitted) = (0, false);
+        let mut failures = 0;
+        // Once: there may be no room for it.
+        let mut admitted = self.last.swap(part.piece, Ordering::Relaxed) == part.piece;
         for _ in 0..LOOKS_MAX {
             let flight = match self.store.find(id) {
                 Found::Ram(frame) => {
@@ -164,7 +170,6 @@ impl Pieces {
                     continue;
                 }
                 Found::Disk(piece) => {
-                    // Once: there may be no room for it.
                     if piece.hot && !std::mem::replace(&mut admitted, true) {
                         self.admit(piece).await;
                         continue;
