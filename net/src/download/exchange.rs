@@ -14,7 +14,7 @@ mod turns;
 pub(crate) use head::facts;
 pub(super) use hold::Held;
 pub(crate) use hold::Hold;
-pub(super) use turns::Turns;
+pub(super) use turns::{Asking, Turns};
 pub(crate) use turns::{Told, Turn};
 
 use super::reading::{head_of, pairs};
@@ -39,7 +39,6 @@ use larder_proto::variant::variant_key;
 use larder_storage::record::Content;
 use std::sync::Arc;
 use std::time::Duration;
-use turns::Asking;
 
 /// The pause before a second attempt.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);

@@ -2,6 +2,7 @@
 //! the client wants first, and what it brings is stored, so that a cold object costs one request.
 
 use super::Inner;
+use super::exchange::Asking;
 use super::job::Task;
 use super::reading::{head_of, pairs, record_of, request, small_answer, validator_of};
 use super::resolve::{OffTheList, Outcome};
@@ -47,6 +48,8 @@ pub(super) struct Lead {
     pub(super) deadline: Time,
     /// What is stored, no longer fresh.
     pub(super) stale: Option<Arc<Content>>,
+    /// Those who want the same as a whole, and wait.
+    pub(super) turn: Option<Asking>,
 }
 
 /// A body that goes on to come after the answer is known, and where its first byte belongs.
@@ -63,7 +66,7 @@ enum Said {
 
 impl Lead {
     /// Asks, tells, and takes in what the answer brings.
-    pub(super) async fn run(self, tell: watch::Sender<Option<Outcome>>, off: OffTheList) {
+    pub(super) async fn run(mut self, tell: watch::Sender<Option<Outcome>>, off: OffTheList) {
         let (resolution, rest) = self.find_out().await;
         self.inner
             .resolving
@@ -74,6 +77,7 @@ impl Lead {
         };
         let _ = tell.send(Some(outcome));
         drop(off);
+        drop(self.turn.take());
         if let Some(rest) = rest {
             let (task, body, at) = *rest;
             task.take_in(body, at, None).await;

@@ -1,6 +1,6 @@
 //! What is made of hashes: pieces are judged as they come, piece-hash files are read when clients fetch them, and whole
 //! files are hashed. The rule: nothing of it runs on a thread that serves, an origin is asked for no piece-hash file
-//! that no client asked for, and a hint that is wrong costs one more fetch of one piece.
+//! that no client asked for, and a hint that is wrong costs its object a second fetch of the pieces that are under way.
 //!
 //! What waits for a disk or takes long is done by one thread, piece after piece as they come, so that a whole file is
 //! rarely read again for its SHA-1.

@@ -2,6 +2,7 @@
 //! and an answer that may depend on a client's signature is only for those who carry the same one.
 
 use super::Inner;
+use super::exchange::Turn;
 use super::lead::Lead;
 use crate::ask::{Resolution, ResolveAsk, SmallAnswer};
 use larder_content::UrlKey;
@@ -151,6 +152,19 @@ impl Inner {
             if let Some(resolution) = self.resolving.recall(route, self.clock.now()) {
                 return resolution;
             }
+            let mut turn = None;
+            if !route.identity.immutable && !self.resolving.under_way.lock().contains_key(&key) {
+                // Somebody may be asking for all of it.
+                match self.turn(key) {
+                    Turn::Mine(mine) => turn = Some(mine),
+                    Turn::Alone => {}
+                    Turn::Others(mut told) => {
+                        // Whoever asks may go away: then it is asked anew.
+                        let _ = told.wait_for(Option::is_some).await;
+                        continue;
+                    }
+                }
+            }
             let lead = Lead {
                 inner: Arc::clone(self),
                 key,
@@ -158,6 +172,7 @@ impl Inner {
                 wanted,
                 deadline,
                 stale: known.clone(),
+                turn,
             };
             let mut told = match self.join(key, lead, is_good) {
                 Ok(told) => told,

@@ -96,20 +96,26 @@ impl Turns {
 impl super::Download {
     /// Asks for the turn to put the question of `key`.
     pub(crate) fn turn(&self, key: UrlKey) -> Turn {
-        let inner = &self.0;
-        let until = inner.turns.alone.lock().get(&key).copied();
-        if until.is_some_and(|until| inner.clock.now() < until) {
+        self.0.turn(key)
+    }
+}
+
+impl Inner {
+    /// Asks for the turn to put the question of `key`.
+    pub(in crate::download) fn turn(self: &Arc<Self>, key: UrlKey) -> Turn {
+        let until = self.turns.alone.lock().get(&key).copied();
+        if until.is_some_and(|until| self.clock.now() < until) {
             return Turn::Alone;
         }
-        let mut under_way = inner.turns.under_way.lock();
+        let mut under_way = self.turns.under_way.lock();
         if let Some(told) = under_way.get(&key) {
-            inner.figures().coalesced.increment(1);
+            self.figures().coalesced.increment(1);
             return Turn::Others(told.clone());
         }
         let (tell, told) = watch::channel(None);
         under_way.insert(key, told);
         Turn::Mine(Asking {
-            inner: Arc::clone(inner),
+            inner: Arc::clone(self),
             key,
             tell,
         })
