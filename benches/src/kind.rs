@@ -77,6 +77,8 @@ pub struct Work {
     pub pipeline: usize,
     /// Nothing of it is in memory.
     pub cold: bool,
+    /// By HTTPS.
+    pub tls: bool,
 }
 
 /// One server next to another.
@@ -98,6 +100,7 @@ const fn warm(kib: u64, against: Kind, ratio: f64) -> Aim {
             range_bytes: kib << 10,
             pipeline: 1,
             cold: false,
+            tls: false,
         },
         of: Kind::Larder,
         against,
@@ -125,8 +128,14 @@ const fn cold(kib: u64, against: Kind, ratio: f64) -> Aim {
     aim
 }
 
+const fn tls(kib: u64, against: Kind) -> Aim {
+    let mut aim = warm(kib, against, 0.9);
+    aim.work.tls = true;
+    aim
+}
+
 /// What larder is to reach.
-pub const AIMS: [Aim; 27] = [
+pub const AIMS: [Aim; 31] = [
     warm(1024, Kind::NginxStatic, 1.00),
     warm(1024, Kind::NginxSliceLancache, 0.80),
     warm(1024, Kind::NginxSliceTuned, 0.66),
@@ -155,4 +164,8 @@ pub const AIMS: [Aim; 27] = [
     cold(1024, Kind::NginxStatic, 2.5),
     cold(1024, Kind::NginxSliceTuned, 1.15),
     cold(1024, Kind::NginxDirectio, 1.15),
+    tls(64, Kind::NginxStatic),
+    tls(64, Kind::NginxSliceTuned),
+    tls(1024, Kind::NginxStatic),
+    tls(1024, Kind::NginxSliceTuned),
 ];

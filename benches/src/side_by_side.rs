@@ -180,6 +180,7 @@ impl Comparison {
                 range_bytes: *range_bytes,
                 pipeline: self.pipeline,
                 cold: self.cold,
+                tls: self.tls,
             };
             let mut of_size: Vec<Row> = servers
                 .iter()
@@ -342,7 +343,11 @@ pub fn aims(rows: &[Row]) -> (String, bool) {
         lines.push_str(&format!(
             "{:>5} KiB{}: {what} of {} / {}: {ratio:.2} (aim {bound:.2}{})\n",
             aim.work.range_bytes >> 10,
-            if aim.work.cold { ", cold" } else { "" },
+            match (aim.work.cold, aim.work.tls) {
+                (true, _) => ", cold",
+                (false, true) => ", TLS",
+                (false, false) => "",
+            },
             aim.of.name(),
             aim.against.name(),
             if reached { "" } else { ", missed" },
@@ -377,28 +382,4 @@ pub fn table(rows: &[Row]) -> String {
         ));
     }
     table
-}
-
-/// What larder costs by TLS beside each of the others, and whether it is at most nine tenths everywhere.
-#[must_use]
-pub fn by_tls(rows: &[Row]) -> (String, bool) {
-    let (mut lines, mut reached) = (String::new(), true);
-    let (larder, others): (Vec<&Row>, Vec<&Row>) =
-        rows.iter().partition(|row| row.kind == Kind::Larder);
-    for other in others {
-        let same = |row: &&&Row| row.work.range_bytes == other.work.range_bytes;
-        let Some(larder) = larder.iter().find(same) else {
-            continue;
-        };
-        let core = larder.core_seconds_per_gb().median / other.core_seconds_per_gb().median;
-        let process =
-            larder.process_seconds_per_gb().median / other.process_seconds_per_gb().median;
-        reached &= core <= 0.9;
-        lines.push_str(&format!(
-            "{} KiB by TLS: CPU s/GB of larder / {}: {core:.2} by the core, {process:.2} by the processes\n",
-            other.work.range_bytes >> 10,
-            other.kind.name()
-        ));
-    }
-    (lines, reached)
 }

@@ -9,6 +9,20 @@ use tempfile::TempDir;
 const CONFIG: &str = "[ca]\ndefault_ca = own\n[own]\ndatabase = index\nserial = serial\nnew_certs_dir = .\n\
      default_md = sha256\npolicy = any\nunique_subject = no\n[any]\ncommonName = supplied\n";
 
+/// Runs openssl in a directory; no argument may hold a space.
+pub(super) fn openssl(arguments: &str, directory: &Path) {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(directory)
+        .output()
+        .expect("openssl runs");
+    assert!(
+        output.status.success(),
+        "openssl {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// An authority and its directory.
 pub(crate) struct Authority(TempDir);
 
@@ -60,16 +74,7 @@ impl Authority {
     }
 
     fn openssl(&self, arguments: &str) {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(self.0.path())
-            .output()
-            .expect("openssl runs");
-        assert!(
-            output.status.success(),
-            "openssl {arguments}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        openssl(arguments, self.0.path());
     }
 
     /// The `[tls]` table for these pairs.

@@ -1,46 +1,17 @@
-//! Certificates for tests, made by openssl. The rule: they live in a directory of the test's and nobody else trusts
-//! them.
+//! Certificates for the proxy's tests, in files as Squid and nginx take them. The rule: they live in a directory of the
+//! test's and nobody else trusts them.
 
+use super::certificates::openssl;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-fn openssl(arguments: &[&str], directory: &Path) {
-    let output = Command::new("openssl")
-        .args(arguments)
-        .current_dir(directory)
-        .output()
-        .expect("openssl runs");
-    assert!(
-        output.status.success(),
-        "openssl {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
 
 /// Makes a certificate authority: a file with its certificate, and one with its key and certificate.
 pub(crate) fn authority(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
-    let subject = format!("/CN={name}");
     let (cert, key) = (format!("{name}.pem"), format!("{name}.key"));
     openssl(
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            &subject,
-            "-addext",
-            "basicConstraints=critical,CA:TRUE",
-            "-addext",
-            "keyUsage=critical,keyCertSign",
-            "-keyout",
-            &key,
-            "-out",
-            &cert,
-        ],
+        &format!(
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -addext basicConstraints=critical,CA:TRUE \
+             -addext keyUsage=critical,keyCertSign -keyout {key} -out {cert}"
+        ),
         directory,
     );
     let both = directory.join(format!("{name}.both.pem"));
@@ -51,12 +22,8 @@ pub(crate) fn authority(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
 
 /// Makes `host.crt` and `host.key`, signed by the authority of that name.
 pub(crate) fn certificate(directory: &Path, authority: &str, host: &str) {
-    let subject = format!("/CN={host}");
     openssl(
-        &[
-            "req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject, "-keyout", "host.key",
-            "-out", "host.csr",
-        ],
+        &format!("req -newkey rsa:2048 -nodes -subj /CN={host} -keyout host.key -out host.csr"),
         directory,
     );
     std::fs::write(
@@ -64,25 +31,11 @@ pub(crate) fn certificate(directory: &Path, authority: &str, host: &str) {
         format!("subjectAltName=DNS:{host}\n"),
     )
     .expect("written");
-    let (cert, key) = (format!("{authority}.pem"), format!("{authority}.key"));
     openssl(
-        &[
-            "x509",
-            "-req",
-            "-in",
-            "host.csr",
-            "-CA",
-            &cert,
-            "-CAkey",
-            &key,
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            "host.ext",
-            "-out",
-            "host.crt",
-        ],
+        &format!(
+            "x509 -req -in host.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 2 \
+             -extfile host.ext -out host.crt"
+        ),
         directory,
     );
 }

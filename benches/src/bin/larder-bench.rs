@@ -7,7 +7,7 @@ use larder_benches::figures;
 use larder_benches::figures::filled::{Filling, fill};
 use larder_benches::kind::Kind;
 use larder_benches::place;
-use larder_benches::side_by_side::{Comparison, aims, by_tls, table};
+use larder_benches::side_by_side::{Comparison, aims, table};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -209,12 +209,8 @@ fn side_by_side(args: &SideBySide, inside: bool) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", table(&compared.rows))?;
     let mut good = true;
-    if args.tls {
-        let (lines, reached) = by_tls(&compared.rows);
-        write!(out, "{lines}")?;
-        return Ok(reached && inside);
-    }
-    if let Some(on_shard) = compared.on_shard {
+    // What comes by TLS has threads of its own.
+    if let Some(on_shard) = compared.on_shard.filter(|_| !args.tls) {
         writeln!(
             out,
             "requests answered on shard threads: {:.2} %",
@@ -230,6 +226,7 @@ fn side_by_side(args: &SideBySide, inside: bool) -> anyhow::Result<bool> {
             out,
             "NOT COMPARABLE: outside of a network namespace of its own"
         )?;
+        good &= !args.tls;
     }
     Ok(good)
 }

@@ -19,7 +19,7 @@ pub(crate) use turns::{Told, Turn};
 
 use super::reading::{head_of, pairs};
 use super::through::{ThroughBody, end_to_end};
-use super::{Download, Inner};
+use super::{Download, Inner, LEFT_MIN};
 use crate::origin::{Lane, OriginAnswer, OriginError, OriginRequest};
 use ::http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
@@ -42,9 +42,6 @@ use std::time::Duration;
 
 /// The pause before a second attempt.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
-
-/// It must leave the client time to hear of it.
-const LEFT_MIN: Duration = Duration::from_secs(2);
 
 /// A request's own conditions, which are left out where the answer is to be the object itself.
 const CONDITIONS: [HeaderName; 4] = [

@@ -1,11 +1,11 @@
 //! Puts one question to an origin: what is behind this URL? The rule: the question asks for no byte but those that
 //! the client wants first, and what it brings is stored, so that a cold object costs one request.
 
-use super::Inner;
 use super::exchange::Asking;
 use super::job::Task;
 use super::reading::{head_of, pairs, record_of, request, small_answer, validator_of};
 use super::resolve::{OffTheList, Outcome};
+use super::{Inner, LEFT_MIN, UNPROVED_BYTES_MAX};
 use crate::ask::Resolution;
 use crate::origin::{OriginAnswer, OriginBody, OriginError};
 use ::http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
@@ -25,18 +25,12 @@ use tokio::sync::watch;
 /// An answer that is no content is held in memory up to this size.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
-/// An object without a validator is only stored where one answer can bring all of it; larger ones pass through.
-const UNPROVED_BYTES_MAX: u64 = 64 << 20;
-
 /// Of an origin that knows no ranges, this many pieces are taken from an answer that was asked for fewer.
 const TAKEN_PIECES_MAX: u32 = 4096;
 
 /// The pauses before a second and third attempt. One error sends a client's whole download to the WAN (facts:
 /// clients 1.13), so it is worth some of its patience.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
-
-/// The last attempt must leave the client time to hear of it.
-const LEFT_MIN: Duration = Duration::from_secs(2);
 
 /// One question.
 pub(super) struct Lead {

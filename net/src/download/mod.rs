@@ -53,6 +53,16 @@ const NEXT_PIECE_AFTER: Duration = Duration::from_secs(10);
 /// than breaking off an answer.
 const SERVED_BEFORE: Duration = Duration::from_secs(7);
 
+/// How long a client waits for a stale object to be confirmed, before it gets it as it is.
+pub(crate) const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// The last attempt at an origin must leave the client time to hear of it.
+const LEFT_MIN: Duration = Duration::from_secs(2);
+
+/// An object that another answer could not complete is only stored where it is at most so long, and one answer brings
+/// all of it; larger ones pass through.
+const UNPROVED_BYTES_MAX: u64 = 64 << 20;
+
 /// When the `nth` piece of an ask is due, the first of which is due at `deadline`.
 fn due(deadline: Time, nth: u32) -> Time {
     deadline + (NEXT_PIECE_AFTER * nth).saturating_sub(SERVED_BEFORE)

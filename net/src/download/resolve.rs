@@ -1,9 +1,9 @@
 //! Finds out what a URL is now, once for all who ask at the same time. The rule: the origin is asked once for one key,
 //! and an answer that may depend on a client's signature is only for those who carry the same one.
 
-use super::Inner;
 use super::exchange::Turn;
 use super::lead::Lead;
+use super::{Inner, STALE_AFTER};
 use crate::ask::{Resolution, ResolveAsk, SmallAnswer};
 use larder_content::UrlKey;
 use larder_proto::http::route::{Authority, OwnedRoute};
@@ -25,9 +25,6 @@ const HAND_OVER_FOR: Duration = NEGATIVE_FOR;
 
 /// How many of both are remembered.
 const REMEMBERED_MAX: usize = 4096;
-
-/// How long a client waits for a stale object to be confirmed, before it gets it as it is.
-const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// How often somebody who joined a question asks on his own, because its answer was not for him.
 const JOINS_MAX: usize = 3;

@@ -95,11 +95,11 @@ pub(super) async fn connect(place: &Place, means: &Means<'_>) -> Result<Stream, 
         Err(_) => {
             let limit_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             Err(match proxy {
-                Some(proxy) => OriginError::Proxy {
-                    proxy: proxy.rules.authority(),
-                    origin: origin.to_string(),
-                    cause: format!("it opened no way there within {limit_ms} ms"),
-                },
+                Some(proxy) => OriginError::by_proxy(
+                    proxy,
+                    origin,
+                    format!("it opened no way there within {limit_ms} ms"),
+                ),
                 None => OriginError::Timeout {
                     origin: origin.to_string(),
                     doing: "to accept a connection",

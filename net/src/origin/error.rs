@@ -1,6 +1,8 @@
 //! What can go wrong between larder and an origin. The rule: each error says which origin, what was being done, why
 //! it failed, and whether asking again can help.
 
+use crate::settings::Proxy;
+use larder_proto::http::route::Authority;
 use std::net::IpAddr;
 
 /// Why an origin gave no usable answer.
@@ -135,6 +137,15 @@ pub enum OriginError {
 }
 
 impl OriginError {
+    /// The proxy is at fault, where `origin` was to be asked by it.
+    pub(super) fn by_proxy(proxy: &Proxy, origin: &Authority, cause: impl Into<String>) -> Self {
+        Self::Proxy {
+            proxy: proxy.rules.authority(),
+            origin: origin.to_string(),
+            cause: cause.into(),
+        }
+    }
+
     /// The status that a client hears: 400, 403, 502 or 504.
     #[must_use]
     pub const fn status(&self) -> u16 {

@@ -409,11 +409,7 @@ impl OriginClient {
         proxy: &Proxy,
         origin: &Authority,
     ) -> Result<(), OriginError> {
-        let wrong = |cause: String| OriginError::Proxy {
-            proxy: proxy.rules.authority(),
-            origin: origin.to_string(),
-            cause,
-        };
+        let wrong = |cause: String| OriginError::by_proxy(proxy, origin, cause);
         let absolute = format!("http://{origin}{}", request.uri());
         *request.uri_mut() = absolute
             .parse()

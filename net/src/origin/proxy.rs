@@ -327,11 +327,7 @@ pub(super) async fn tunnel(
     proxy: &Proxy,
     origin: &Authority,
 ) -> Result<(), OriginError> {
-    let wrong = |cause: String| OriginError::Proxy {
-        proxy: proxy.rules.authority(),
-        origin: origin.to_string(),
-        cause,
-    };
+    let wrong = |cause: String| OriginError::by_proxy(proxy, origin, cause);
     let to = format!("{}:{}", origin.host, origin.port);
     let mut head = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n").into_bytes();
     head.extend_from_slice(b"User-Agent: ");

@@ -1,8 +1,8 @@
 //! Storing an answer while it reaches its client. The rule: nobody finds an object in the store before its pieces are
 //! there or claimed, so that nobody asks its origin for what is coming already.
 
-use super::super::Inner;
 use super::super::reading::head_of;
+use super::super::{Inner, UNPROVED_BYTES_MAX};
 use super::hold::hold;
 use super::spool::spooled;
 use super::{Came, Question, Told, head, pass, selected};
@@ -17,10 +17,6 @@ use larder_storage::flight::FlightError;
 use larder_storage::record::{Content, Record};
 use larder_storage::store::{Claim, Store};
 use std::sync::Arc;
-
-/// An object that another answer could not complete is only stored where it is at most so long; larger ones pass
-/// through.
-const UNPROVED_BYTES_MAX: u64 = 64 << 20;
 
 /// An object up to this long comes in whole even where its client leaves. Of a longer one no more comes than so far
 /// ahead of whoever takes it.

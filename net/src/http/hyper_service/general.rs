@@ -3,8 +3,8 @@
 
 use super::stored::Sent;
 use super::talk::{After, Turn};
-use crate::download::Download;
 use crate::download::exchange::{self, Came, Question, Told};
+use crate::download::{Download, STALE_AFTER};
 use crate::http::shard::{Before, failure};
 use http::Method;
 use larder_proto::answer::CacheStatus;
@@ -15,14 +15,10 @@ use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
 
 /// How often somebody waits for what another brings, before he asks for himself.
 const JOINS_MAX: usize = 3;
-
-/// How long a client waits for a stale object to be confirmed, before it gets it as it is.
-const STALE_AFTER: Duration = Duration::from_secs(5);
 
 impl Turn<'_> {
     /// Answers a GET or HEAD for what is not immutable.
