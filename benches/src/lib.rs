@@ -2,6 +2,7 @@
 //! on the same core.
 #![forbid(unsafe_code)]
 
+pub mod command;
 pub mod cpu;
 pub mod figures;
 pub mod kind;

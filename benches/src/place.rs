@@ -9,13 +9,19 @@ use std::process::Command;
 /// Set for the process that runs inside.
 const INSIDE: &str = "LARDER_BENCH_INSIDE";
 
-/// Goes into a network namespace of its own by starting this program again in it; does not return then. Returns
-/// whether this is inside: false is a run that is not comparable, because this is not root.
+/// Whether this process is in a network namespace of its own. What runs outside of one is not comparable.
+#[must_use]
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Goes into a network namespace of its own by starting this program again in it; does not return then. Who is not
+/// root stays outside.
 ///
 /// # Errors
 /// A step towards it fails.
-pub fn enter() -> Result<bool> {
-    if std::env::var_os(INSIDE).is_some() {
+pub fn enter() -> Result<()> {
+    if is_inside() {
         run("ip", &["link", "set", "lo", "up"])?;
         // By the route, because a namespace may only choose for all of itself what the machine allows to everybody.
         for local in ["127.0.0.0/8", "127.0.0.1"] {
@@ -24,13 +30,13 @@ pub fn enter() -> Result<bool> {
             );
             run("ip", &words.split(' ').collect::<Vec<_>>())?;
         }
-        return Ok(true);
+        return Ok(());
     }
     if !is_root() {
         eprintln!(
             "!! NOT ROOT: no network namespace of its own; figures depend on this machine's congestion control"
         );
-        return Ok(false);
+        return Ok(());
     }
     let error = Command::new("unshare")
         .arg("--net")

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, bail};
 use larder_content::{PieceId, UrlKey};
 use larder_storage::record::Record;
 use larder_storage::store::{Claim, SizeLimit, Store, StoreOptions};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// What is in it. Objects have equally many pieces.
@@ -20,6 +21,33 @@ pub struct Filling {
     /// Bytes in a piece, up to 1 MiB, where the store is filled here.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub piece_bytes: u32,
+}
+
+/// Fills a store with very many pieces, for `restart --store`.
+#[derive(clap::Args, Debug)]
+pub struct MakeStore {
+    /// Where; it must hold none.
+    directory: PathBuf,
+    #[command(flatten)]
+    filling: Filling,
+}
+
+impl MakeStore {
+    /// Fills it, and says with what.
+    ///
+    /// # Errors
+    /// As [`fill`].
+    pub fn run(&self, out: &mut impl Write) -> Result<bool> {
+        let figures = fill(&self.directory, self.filling)?.figures();
+        writeln!(
+            out,
+            "{} pieces in {} objects, {} MiB on disk",
+            figures.pieces,
+            figures.objects,
+            figures.bytes >> 20
+        )?;
+        Ok(figures.pieces == self.filling.pieces)
+    }
 }
 
 /// Stores pieces below `path`; they are on disk when it returns, but the store is not closed.

@@ -10,11 +10,25 @@ use std::sync::Arc;
 
 const RATIO_MAX: f64 = 1.01;
 
-/// Fifty clients fetch the same cold 100 MB at once: by one host name, then another file by four.
-///
-/// # Errors
-/// Something can not be started.
-pub fn run(out: &mut impl Write, clients: u64) -> Result<bool> {
+/// Origin bytes of many clients that fetch the same cold file at once, by one host name and by four.
+#[derive(clap::Args, Debug)]
+pub struct Once {
+    /// Clients.
+    #[arg(long, default_value_t = 50)]
+    clients: u64,
+}
+
+impl Once {
+    /// The clients fetch the same cold 100 MB at once: by one host name, then another file by four.
+    ///
+    /// # Errors
+    /// Something can not be started.
+    pub fn run(&self, out: &mut impl Write) -> Result<bool> {
+        run(out, self.clients)
+    }
+}
+
+fn run(out: &mut impl Write, clients: u64) -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let runtime = runtime()?;
     runtime.block_on(async {

@@ -8,17 +8,39 @@ use crate::servers::{LarderSetup, Server};
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 const SECONDS_A_MILLION_MAX: f64 = 2.0;
 
-/// Fills a store of its own and runs on it.
-///
-/// # Errors
-/// As [`run`] and [`fill`].
-pub fn run_filled(out: &mut impl Write, filling: Filling, rounds: usize) -> Result<bool> {
+/// How long a start after kill -9 takes on a store of many pieces, and what a piece costs in memory.
+#[derive(clap::Args, Debug)]
+pub struct Restart {
+    /// The store; without one it is filled for the run.
+    #[arg(long)]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    filling: Filling,
+    /// Starts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+impl Restart {
+    /// Runs on the store, or fills one of its own and runs on that.
+    ///
+    /// # Errors
+    /// larder does not start or finds nothing, or the store can not be filled.
+    pub fn run(&self, out: &mut impl Write) -> Result<bool> {
+        match &self.store {
+            Some(store) => run(out, store, None, self.rounds),
+            None => run_filled(out, self.filling, self.rounds),
+        }
+    }
+}
+
+fn run_filled(out: &mut impl Write, filling: Filling, rounds: usize) -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("store");
     let store = fill(&path, filling)?;
@@ -29,15 +51,7 @@ pub fn run_filled(out: &mut impl Write, filling: Filling, rounds: usize) -> Resu
 
 /// Starts larder on `store`, kills it and starts it again, `rounds` times. Good where it is soon ready and finds all
 /// that were `written`, if that is known.
-///
-/// # Errors
-/// It does not start, or finds nothing.
-pub fn run(
-    out: &mut impl Write,
-    store: &Path,
-    written: Option<u64>,
-    rounds: usize,
-) -> Result<bool> {
+fn run(out: &mut impl Write, store: &Path, written: Option<u64>, rounds: usize) -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let start = |store: &Path| {
         let setup = LarderSetup {

@@ -28,11 +28,49 @@ const SPEEDS: [(f64, u64); 2] = [(50.0, 32 << 20), (200.0, 128 << 20)];
 /// Numbers of the files of the shaped line; those of the others begin at 0.
 const GIGABIT_FILES: u64 = 100_000;
 
-/// Measures on all lines.
-///
-/// # Errors
-/// Something can not be started, or a client saw something wrong.
-pub fn run_all(out: &mut impl Write, rounds: u64, gigabit: bool, long: bool) -> Result<bool> {
+/// One cold client through larder against the same client straight to the origin, on shaped lines.
+#[derive(clap::Args, Debug)]
+pub struct ColdClient {
+    /// Rounds on each line.
+    #[arg(long, default_value_t = 3)]
+    rounds: u64,
+    /// Only the line of 1 Gbit/s between two namespaces.
+    #[arg(long, conflicts_with = "long_lines_only")]
+    gigabit_only: bool,
+    /// Only the long lines through a forwarder.
+    #[arg(long)]
+    long_lines_only: bool,
+}
+
+impl ColdClient {
+    /// Measures on the lines.
+    ///
+    /// # Errors
+    /// Something can not be started, or a client saw something wrong.
+    pub fn run(&self, out: &mut impl Write) -> Result<bool> {
+        run_all(out, self.rounds, !self.long_lines_only, !self.gigabit_only)
+    }
+}
+
+/// The far end of the line of 1 Gbit/s.
+#[derive(clap::Args, Debug)]
+pub struct FarEnd {
+    /// Rounds that it has files for.
+    #[arg(long)]
+    rounds: u64,
+}
+
+impl FarEnd {
+    /// Serves until its standard input ends.
+    ///
+    /// # Errors
+    /// The address is not there.
+    pub fn run(&self, out: &mut impl Write) -> Result<bool> {
+        serve_far(out, self.rounds).map(|()| true)
+    }
+}
+
+fn run_all(out: &mut impl Write, rounds: u64, gigabit: bool, long: bool) -> Result<bool> {
     let mut good = true;
     if gigabit {
         if is_root() {
@@ -159,11 +197,8 @@ impl Drop for FarOrigin {
     }
 }
 
-/// The far origin itself: serves until its standard input ends.
-///
-/// # Errors
-/// The address is not there.
-pub fn serve_far(out: &mut impl Write, rounds: u64) -> Result<()> {
+/// The far origin itself.
+fn serve_far(out: &mut impl Write, rounds: u64) -> Result<()> {
     writeln!(out, "here")?;
     out.flush()?;
     let mut line = String::new();

@@ -20,11 +20,28 @@ const FIRST_BYTE_MAX: Duration = Duration::from_secs(15);
 /// Under this over 20 s a client leaves.
 const BYTES_PER_SECOND_MIN: f64 = 4000.0;
 
-/// `clients` clients fetch the same `len` bytes, each in an order of its own, over 10 Mbit/s.
-///
-/// # Errors
-/// Something can not be started.
-pub fn run(out: &mut impl Write, clients: u64, len: u64) -> Result<bool> {
+/// Many clients on a line of 10 Mbit/s.
+#[derive(clap::Args, Debug)]
+pub struct ThinLine {
+    /// Clients.
+    #[arg(long, default_value_t = 200)]
+    clients: u64,
+    /// Bytes of the file that they fetch.
+    #[arg(long, default_value_t = 100 << 20)]
+    bytes: u64,
+}
+
+impl ThinLine {
+    /// The clients fetch the same bytes, each in an order of its own.
+    ///
+    /// # Errors
+    /// Something can not be started.
+    pub fn run(&self, out: &mut impl Write) -> Result<bool> {
+        run(out, self.clients, self.bytes)
+    }
+}
+
+fn run(out: &mut impl Write, clients: u64, len: u64) -> Result<bool> {
     let directory = tempfile::tempdir()?;
     let runtime = runtime()?;
     runtime.block_on(async {
