@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// The kernel counts in hundredths of a second towards user space (proc(5), USER_HZ).
 const TICK_SECONDS: f64 = 0.01;
@@ -38,23 +39,66 @@ fn busy(line: &str) -> f64 {
 /// # Errors
 /// /proc can not be read.
 pub fn group_seconds(group: u32) -> Result<f64> {
-    let mut ticks = 0.0;
-    for entry in fs::read_dir("/proc").context("cannot read /proc")? {
-        // Processes come and go; one that is gone has nothing to add.
-        let stat = fs::read_to_string(entry?.path().join("stat")).unwrap_or_default();
-        ticks += of_group(&stat, group).unwrap_or(0.0);
-    }
+    Ok(Group::find(group)?.seconds())
+}
+
+/// Seconds that this process has run.
+///
+/// # Errors
+/// /proc can not be read.
+pub fn own_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
+    let ticks = work(&stat).context("/proc/self/stat has no times")?.1;
     Ok(ticks * TICK_SECONDS)
 }
 
-/// utime and stime of a process of that group.
-fn of_group(stat: &str, group: u32) -> Option<f64> {
+/// The processes of a group, as they were when it was looked for: so its work can be read in microseconds.
+#[derive(Clone, Debug)]
+pub struct Group {
+    number: u32,
+    stats: Vec<PathBuf>,
+}
+
+impl Group {
+    /// Looks for the group's processes.
+    ///
+    /// # Errors
+    /// /proc can not be read.
+    pub fn find(number: u32) -> Result<Self> {
+        let mut stats = Vec::new();
+        for entry in fs::read_dir("/proc").context("cannot read /proc")? {
+            let path = entry?.path().join("stat");
+            if of_group(&path, number).is_some() {
+                stats.push(path);
+            }
+        }
+        Ok(Self { number, stats })
+    }
+
+    /// Seconds that they have run; one that is gone has nothing to add.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        let ticks = self
+            .stats
+            .iter()
+            .filter_map(|path| of_group(path, self.number));
+        ticks.sum::<f64>() * TICK_SECONDS
+    }
+}
+
+/// What the process has run, if it is of that group.
+fn of_group(stat: &Path, group: u32) -> Option<f64> {
+    let (of, ticks) = work(&fs::read_to_string(stat).ok()?)?;
+    (of == group).then_some(ticks)
+}
+
+/// Of a process: its group, and utime and stime together.
+fn work(stat: &str) -> Option<(u32, f64)> {
     // The name may hold anything, so the fields are counted from behind it (proc(5)).
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    (fields.get(2)?.parse() == Ok(group)).then_some(())?;
     let utime: f64 = fields.get(11)?.parse().ok()?;
     let stime: f64 = fields.get(12)?.parse().ok()?;
-    Some(utime + stime)
+    Some((fields.get(2)?.parse().ok()?, utime + stime))
 }
 
 /// Bytes of memory that a process has resident.
@@ -77,15 +121,29 @@ mod tests {
     }
 
     #[test]
-    fn a_process_belongs_to_one_group() {
+    fn a_name_may_hold_anything() {
         let stat = "77 (a (b) c) S 1 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 9 0 1 1 1";
-        assert_eq!(of_group(stat, 42), Some(200.0));
-        assert_eq!(of_group(stat, 77), None);
-        assert_eq!(of_group("", 42), None);
+        assert_eq!(work(stat), Some((42, 200.0)));
+        assert_eq!(work(""), None);
+    }
+
+    #[test]
+    fn a_group_has_its_processes_and_no_others() {
+        let mut child = std::process::Command::new("sleep");
+        let mut child = std::os::unix::process::CommandExt::process_group(&mut child, 0)
+            .arg("60")
+            .spawn()
+            .expect("a process");
+        let found = Group::find(child.id()).map(|group| group.stats);
+        child.kill().expect("it ends");
+        child.wait().expect("it ended");
+        let stat = PathBuf::from(format!("/proc/{}/stat", child.id()));
+        assert_eq!(found.expect("/proc"), [stat]);
     }
 
     #[test]
     fn this_process_and_core_have_worked() {
+        assert!(own_seconds().is_ok());
         assert!(core_seconds(0).expect("a core") > 0.0);
         assert!(core_seconds(100_000).is_err());
         assert!(resident_bytes(std::process::id()) > 1 << 20);

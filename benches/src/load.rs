@@ -1,17 +1,27 @@
 //! Load: connections that ask for random aligned ranges as fast as they are answered. The rule: it costs as little as
-//! a client can, so bodies are dropped inside the kernel; only a sample is read and compared.
+//! a client can, so it is one thread with one epoll, bodies are dropped inside the kernel, and only a sample is read
+//! and compared; else the client would be what is measured.
 
+mod connection;
+mod stream;
+
+use crate::cpu::{self, Group};
 use crate::latency::Latencies;
-use crate::secure::Stream;
+use connection::{Connection, Shared};
 use larder::demo::content::File as MadeUp;
+use rustix::event::{Timespec, epoll};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
+use stream::Stream;
 
-const HEAD_BYTES_MAX: usize = 8 << 10;
+/// Events that one wait fetches.
+const EVENTS: usize = 64;
+
+/// How long the last answers may take when all is over.
+const LAST_ANSWERS_MAX: Duration = Duration::from_secs(60);
 
 /// What is asked, and how.
 #[derive(Clone, Debug)]
@@ -24,35 +34,56 @@ pub struct Load {
     pub host: String,
     /// Bytes of each range; they begin at multiples of it.
     pub range_bytes: u64,
+    /// All ranges once, in order, by whichever connection is free; otherwise random ones until the time is over.
+    pub once: bool,
     /// Connections at once.
     pub connections: usize,
     /// Requests that each connection has under way.
     pub pipeline: usize,
-    /// How long.
+    /// How long it runs before it is measured.
+    pub warm_up: Duration,
+    /// How long it is measured.
     pub duration: Duration,
-    /// One answer in so many is read and compared; 0: none.
+    /// One answer in so many of a connection is read and compared; 0: none.
     pub compare_every: u64,
     /// How TLS is spoken, if it is.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Whose work is measured meanwhile.
+    pub watch: Option<Watch>,
 }
 
-/// What came of it.
+/// A server whose work is measured for just as long as the load.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    /// The core that it has for itself.
+    pub core: usize,
+    /// Its process group.
+    pub group: u32,
+}
+
+/// What came of it, in the time that was measured. Answers that were not whole then count with the bytes that came.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Body bytes received.
     pub bytes: u64,
     /// Answers received.
     pub requests: u64,
-    /// Answers that were read and compared.
+    /// Answers that were read and compared, before and after, too.
     pub compared: u64,
-    /// From the first request to the last answer.
+    /// How long it was measured.
     pub seconds: f64,
     /// From each request to its answer's last byte.
     pub latencies: Latencies,
-    /// Answers of each connection.
+    /// Body bytes of each connection.
     pub of_each: Vec<u64>,
     /// What went wrong, in words.
     pub faults: Vec<String>,
+    /// Busy seconds of the watched core.
+    pub core_seconds: f64,
+    /// Seconds that the watched processes ran.
+    pub process_seconds: f64,
+    /// Seconds that this process ran: near to [`Outcome::seconds`] it is the client that was measured.
+    pub client_seconds: f64,
 }
 
 impl Outcome {
@@ -60,11 +91,11 @@ impl Outcome {
     #[must_use]
     pub fn fairness(&self) -> f64 {
         let n = self.of_each.len().max(1) as f64;
-        let sum: f64 = self.of_each.iter().map(|count| *count as f64).sum();
+        let sum: f64 = self.of_each.iter().map(|bytes| *bytes as f64).sum();
         let squares: f64 = self
             .of_each
             .iter()
-            .map(|count| (*count as f64).powi(2))
+            .map(|bytes| (*bytes as f64).powi(2))
             .sum();
         if squares == 0.0 {
             0.0
@@ -72,229 +103,188 @@ impl Outcome {
             sum * sum / (n * squares)
         }
     }
+
+    /// What the slowest connection got, as a share of the mean.
+    #[must_use]
+    pub fn slowest_share(&self) -> f64 {
+        let slowest = self.of_each.iter().min().copied().unwrap_or(0) as f64;
+        let sum: f64 = self.of_each.iter().map(|bytes| *bytes as f64).sum();
+        if sum == 0.0 {
+            0.0
+        } else {
+            slowest * self.of_each.len() as f64 / sum
+        }
+    }
+}
+
+/// Seconds of work up to one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    core: f64,
+    processes: f64,
+    client: f64,
 }
 
 impl Load {
     /// Runs it on this thread.
     ///
     /// # Errors
-    /// There is no runtime to be had.
+    /// The server takes no connection, or what is watched can not be read. What goes wrong on a connection later is a
+    /// fault.
     pub fn run(&self) -> io::Result<Outcome> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.all())
-    }
-
-    async fn all(&self) -> io::Result<Outcome> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let started = Instant::now();
-        let mut running = tokio::task::JoinSet::new();
-        for number in 0..self.connections {
-            let connection = Connection {
-                load: self.clone(),
-                stop: Arc::clone(&stop),
-                random: number as u64 + 1,
-                buffer: vec![0; HEAD_BYTES_MAX + 1],
-                have: 0,
-                used: 0,
-                outcome: Outcome::default(),
-            };
-            running.spawn(connection.run());
+        let mut run = Run::start(self)?;
+        if !self.once {
+            run.until(Instant::now() + self.warm_up)?;
+            run.reset();
         }
-        tokio::time::sleep(self.duration).await;
-        stop.store(true, Ordering::Relaxed);
-        let mut all = Outcome::default();
-        while let Some(ended) = running.join_next().await {
-            let one = ended.map_err(io::Error::other)?;
-            all.bytes += one.bytes;
-            all.requests += one.requests;
-            all.compared += one.compared;
-            all.of_each.push(one.requests);
-            all.latencies.add(one.latencies);
-            all.faults.extend(one.faults);
+        let before = run.mark()?;
+        let from = Instant::now();
+        let until = (!self.once).then(|| from + self.duration);
+        match until {
+            Some(until) => run.until(until)?,
+            None => run.drain(None)?,
         }
-        all.seconds = started.elapsed().as_secs_f64();
-        Ok(all)
-    }
-}
-
-struct Connection {
-    load: Load,
-    stop: Arc<AtomicBool>,
-    random: u64,
-    buffer: Vec<u8>,
-    have: usize,
-    used: usize,
-    outcome: Outcome,
-}
-
-impl Connection {
-    async fn run(mut self) -> Outcome {
-        if let Err(error) = self.requests().await {
-            self.outcome.faults.push(error.to_string());
-        }
-        self.outcome
-    }
-
-    async fn requests(&mut self) -> io::Result<()> {
-        let socket = TcpStream::connect(self.load.address).await?;
-        socket.set_nodelay(true)?;
-        let mut stream = Stream::over(socket, self.load.tls.as_ref()).await?;
-        let mut under_way = std::collections::VecDeque::new();
-        loop {
-            let mut heads = String::new();
-            while under_way.len() < self.load.pipeline && !self.stop.load(Ordering::Relaxed) {
-                let (start, end) = self.next_range();
-                heads.push_str(&format!(
-                    "GET {} HTTP/1.1\r\nHost: {}\r\nRange: bytes={start}-{}\r\n\r\n",
-                    self.load.file.path,
-                    self.load.host,
-                    end - 1
-                ));
-                under_way.push_back((start, end, Instant::now()));
-            }
-            stream.send(heads.as_bytes()).await?;
-            let Some((start, end, asked)) = under_way.pop_front() else {
-                return Ok(());
-            };
-            self.answer(&mut stream, start, end).await?;
-            self.outcome.latencies.note(asked.elapsed());
-            self.outcome.requests += 1;
-            self.outcome.bytes += end - start;
-        }
-    }
-
-    fn next_range(&mut self) -> (u64, u64) {
-        // Xorshift: the order matters to nobody, only that it jumps.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let ranges = self.load.file.len / self.load.range_bytes;
-        let start = self.random % ranges * self.load.range_bytes;
-        (start, start + self.load.range_bytes)
-    }
-
-    async fn answer(&mut self, stream: &mut Stream, start: u64, end: u64) -> io::Result<()> {
-        let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let head_end = loop {
-            let fresh = &self.buffer[self.used..self.have];
-            if let Some(at) = fresh.windows(4).position(|w| w == b"\r\n\r\n") {
-                break self.used + at + 4;
-            }
-            self.buffer.copy_within(self.used..self.have, 0);
-            self.have -= self.used;
-            self.used = 0;
-            let n = stream
-                .read(&mut self.buffer[self.have..HEAD_BYTES_MAX])
-                .await?;
-            if n == 0 {
-                return Err(wrong("the server closed the connection".to_owned()));
-            }
-            self.have += n;
+        let seconds = from.elapsed().as_secs_f64();
+        let after = run.mark()?;
+        let mut outcome = Outcome {
+            requests: run.shared.requests,
+            latencies: run.shared.latencies.clone(),
+            of_each: run.connections.iter().map(|c| c.bytes).collect(),
+            seconds,
+            core_seconds: after.core - before.core,
+            process_seconds: after.processes - before.processes,
+            client_seconds: after.client - before.client,
+            ..Outcome::default()
         };
-        let head = String::from_utf8_lossy(&self.buffer[self.used..head_end]).to_ascii_lowercase();
-        self.used = head_end;
-        let length = format!("\r\ncontent-length: {}\r\n", end - start);
-        if !head.starts_with("http/1.1 206 ") || !head.contains(&length) {
-            return Err(wrong(format!("not the asked range: {head:?}")));
+        outcome.bytes = outcome.of_each.iter().sum();
+        // Nobody is cut off: that would be work for the server in the next round.
+        run.shared.stop = true;
+        run.drain(Some(Instant::now() + LAST_ANSWERS_MAX))?;
+        outcome.compared = run.shared.compared;
+        outcome.faults = run.faults;
+        Ok(outcome)
+    }
+}
+
+/// A load under way.
+#[derive(Debug)]
+struct Run<'l> {
+    load: &'l Load,
+    epoll: std::os::fd::OwnedFd,
+    connections: Vec<Connection>,
+    shared: Shared,
+    /// Connections that are not given up.
+    alive: usize,
+    faults: Vec<String>,
+    group: Option<Group>,
+}
+
+impl<'l> Run<'l> {
+    fn start(load: &'l Load) -> io::Result<Self> {
+        let mut run = Self {
+            load,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            connections: Vec::with_capacity(load.connections),
+            shared: Shared {
+                stop: false,
+                next: 0,
+                requests: 0,
+                compared: 0,
+                latencies: Latencies::default(),
+            },
+            alive: load.connections,
+            faults: Vec::new(),
+            group: match load.watch {
+                Some(watch) => Some(Group::find(watch.group).map_err(io::Error::other)?),
+                None => None,
+            },
+        };
+        for number in 0..load.connections as u64 {
+            let stream = Stream::connect(load.address, load.tls.as_ref())?;
+            let data = epoll::EventData::new_u64(number);
+            epoll::add(&run.epoll, &stream, data, epoll::EventFlags::IN)?;
+            run.connections.push(Connection::new(load, stream, number));
         }
-        let every = self.load.compare_every;
-        let compare = every > 0 && self.outcome.requests.is_multiple_of(every);
-        let mut at = start;
-        while at < end {
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            if self.used == self.have && !compare {
-                let forgotten = stream.forget(left).await?;
-                if forgotten == 0 {
-                    return Err(wrong(format!("cut at byte {at}")));
-                }
-                at += forgotten as u64;
-                continue;
-            }
-            if self.used == self.have {
-                self.used = 0;
-                let room = left.min(HEAD_BYTES_MAX);
-                self.have = stream.read(&mut self.buffer[..room]).await?;
-                if self.have == 0 {
-                    return Err(wrong(format!("cut at byte {at}")));
-                }
-            }
-            let n = left.min(self.have - self.used);
-            let bytes = &self.buffer[self.used..self.used + n];
-            if compare && let Some(byte) = self.load.file.first_wrong(at, bytes) {
-                return Err(wrong(format!("byte {byte} is wrong")));
-            }
-            self.used += n;
-            at += n as u64;
+        for number in 0..load.connections {
+            run.go_on(number)?;
         }
-        self.outcome.compared += u64::from(compare);
+        Ok(run)
+    }
+
+    fn go_on(&mut self, number: usize) -> io::Result<()> {
+        let connection = &mut self.connections[number];
+        if let Err(error) = connection.go_on(self.load, &mut self.shared) {
+            self.faults.push(error.to_string());
+            connection.give_up();
+            epoll::delete(&self.epoll, &connection.stream)?;
+            self.alive -= 1;
+        }
         Ok(())
+    }
+
+    /// Waits for answers at most until then, and takes them.
+    fn turn(&mut self, until: Option<Instant>) -> io::Result<()> {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let mut room = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+        let events = match epoll::wait(&self.epoll, &mut room, left.as_ref()) {
+            Ok((events, _)) => events,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for event in events.iter() {
+            let number = event.data;
+            self.go_on(usize::try_from(number.u64()).unwrap_or(0))?;
+        }
+        Ok(())
+    }
+
+    fn until(&mut self, until: Instant) -> io::Result<()> {
+        while self.alive > 0 && Instant::now() < until {
+            self.turn(Some(until))?;
+        }
+        Ok(())
+    }
+
+    /// Takes answers until no connection waits for any.
+    fn drain(&mut self, until: Option<Instant>) -> io::Result<()> {
+        while self.connections.iter().any(|c| !c.is_done()) {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                self.faults.push("answers do not end".to_owned());
+                return Ok(());
+            }
+            self.turn(until)?;
+        }
+        Ok(())
+    }
+
+    /// From here on it counts.
+    fn reset(&mut self) {
+        self.shared.requests = 0;
+        self.shared.latencies.clear();
+        for connection in &mut self.connections {
+            connection.bytes = 0;
+        }
+    }
+
+    fn mark(&self) -> io::Result<Mark> {
+        let client = cpu::own_seconds().map_err(io::Error::other)?;
+        let (Some(watch), Some(group)) = (self.load.watch, &self.group) else {
+            return Ok(Mark {
+                client,
+                ..Mark::default()
+            });
+        };
+        Ok(Mark {
+            core: cpu::core_seconds(watch.core).map_err(io::Error::other)?,
+            processes: group.seconds(),
+            client,
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use larder::demo::content::branch_office_files;
-    use larder::demo::origin::Origin;
-
-    fn against_the_origin(of_server: u64) -> Outcome {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let mut file = branch_office_files().remove(1);
-        file.len = 8 << 20;
-        let mut served = file.clone();
-        served.seed ^= of_server;
-        let origin = runtime
-            .block_on(Origin::start(([127, 0, 0, 1], 0).into(), vec![served]))
-            .expect("an origin");
-        let load = Load {
-            address: origin.address(),
-            host: file.hosts[0].clone(),
-            file,
-            range_bytes: 64 << 10,
-            connections: 4,
-            pipeline: 3,
-            duration: Duration::from_millis(100),
-            compare_every: 2,
-            tls: None,
-        };
-        load.run().expect("it ran")
-    }
-
-    #[test]
-    fn what_is_right_is_counted() {
-        let outcome = against_the_origin(0);
-        assert_eq!(outcome.faults, Vec::<String>::new());
-        assert!(outcome.requests >= 4 * 3, "{outcome:?}");
-        assert_eq!(outcome.bytes, outcome.requests * (64 << 10));
-        assert!(outcome.compared * 2 >= outcome.requests, "{outcome:?}");
-        assert_eq!(outcome.of_each.iter().sum::<u64>(), outcome.requests);
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        let outcome = against_the_origin(1);
-        assert_eq!(outcome.faults.len(), 4, "{:?}", outcome.faults);
-        assert!(
-            outcome.faults[0].contains("is wrong"),
-            "{:?}",
-            outcome.faults
-        );
-    }
-
-    #[test]
-    fn fairness_is_of_shares() {
-        let of = |of_each: &[u64]| Outcome {
-            of_each: of_each.to_vec(),
-            ..Outcome::default()
-        };
-        assert!((of(&[5, 5, 5]).fairness() - 1.0).abs() < 1e-9);
-        assert!((of(&[9, 0, 0]).fairness() - 1.0 / 3.0).abs() < 1e-9);
-        assert!(of(&[]).fairness().abs() < 1e-9);
-    }
-}
+mod tests;

@@ -2,23 +2,17 @@
 //! the cipher.
 
 use anyhow::{Context, Result};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 /// The cipher of all measurements.
 pub const CIPHER: &str = "TLS_AES_128_GCM_SHA256";
 
 /// The name in the certificate.
-const NAME: &str = "larder.example";
+pub(crate) const NAME: &str = "larder.example";
 
 /// Where a certificate and its key are.
 #[derive(Clone, Debug)]
@@ -69,56 +63,4 @@ pub fn client(cert: &Path) -> Result<Arc<ClientConfig>> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-/// A connection to a server, with TLS or without.
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>, Vec<u8>),
-}
-
-impl Stream {
-    pub(crate) async fn over(
-        socket: TcpStream,
-        tls: Option<&Arc<ClientConfig>>,
-    ) -> io::Result<Self> {
-        let Some(config) = tls else {
-            return Ok(Self::Plain(socket));
-        };
-        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-        let connector = TlsConnector::from(Arc::clone(config));
-        let stream = connector.connect(name, socket).await?;
-        Ok(Self::Tls(Box::new(stream), vec![0; 64 << 10]))
-    }
-
-    pub(crate) async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(into).await,
-            Self::Tls(stream, _) => stream.read(into).await,
-        }
-    }
-
-    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.write_all(bytes).await,
-            Self::Tls(stream, _) => {
-                stream.write_all(bytes).await?;
-                stream.flush().await
-            }
-        }
-    }
-
-    /// Receives up to so many bytes and forgets them, inside the kernel where that can be.
-    pub(crate) async fn forget(&mut self, len: usize) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => {
-                let forget = || larder_net::sock::discard(socket.as_raw_fd(), len);
-                socket.async_io(Interest::READABLE, forget).await
-            }
-            Self::Tls(stream, waste) => {
-                let room = len.min(waste.len());
-                stream.read(&mut waste[..room]).await
-            }
-        }
-    }
 }

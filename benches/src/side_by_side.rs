@@ -1,7 +1,6 @@
 //! The same load on several servers, in turns. The rule: one server on one core, the client on another, rounds
 //! interleaved, medians with their ends; what any client saw wrong makes the run worthless.
 
-use crate::cpu;
 use crate::kind::{AIMS, Bound, Kind, Work};
 use crate::latency::Spread;
 use crate::office::named;
@@ -226,8 +225,6 @@ impl Comparison {
         range_bytes: u64,
         tls: Option<&Certificate>,
     ) -> Result<Sample> {
-        let core = cpu::core_seconds(SERVER_CORE)?;
-        let process = cpu::group_seconds(server.group())?;
         let mut command = pinned(&beside("larder-load")?, Some(CLIENT_CORE));
         if let Some(tls) = tls {
             command.arg("--tls").arg(&tls.cert);
@@ -244,13 +241,11 @@ impl Comparison {
             .args(["--range-bytes", &range_bytes.to_string()])
             .args(["--connections", &self.connections.to_string()])
             .args(["--pipeline", &self.pipeline.to_string()])
+            .args(["--watch-core", &SERVER_CORE.to_string()])
+            .args(["--watch-group", &server.group().to_string()])
             .args(["--seconds", &self.seconds.to_string()])
             .output()
             .context("cannot start larder-load")?;
-        let (core, process) = (
-            cpu::core_seconds(SERVER_CORE)? - core,
-            cpu::group_seconds(server.group())? - process,
-        );
         ensure!(
             output.status.success(),
             "{}: {}{}",
@@ -266,8 +261,8 @@ impl Comparison {
             seconds: figure("seconds"),
             latency_ms: [figure("p50_ms"), figure("p99_ms"), figure("max_ms")],
             fairness: figure("fairness"),
-            core_seconds: core,
-            process_seconds: process,
+            core_seconds: figure("core_seconds"),
+            process_seconds: figure("process_seconds"),
         })
     }
 }

@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use larder::demo::content::File;
-use larder_benches::load::Load;
+use larder_benches::load::{Load, Watch};
 use larder_benches::secure;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -32,21 +32,33 @@ struct Args {
     /// Bytes of each range.
     #[arg(long, default_value_t = 1 << 20)]
     range_bytes: u64,
+    /// Ask for every range once, in order, and end then.
+    #[arg(long)]
+    once: bool,
     /// Connections at once.
     #[arg(long, default_value_t = 64)]
     connections: usize,
     /// Requests that each connection has under way.
     #[arg(long, default_value_t = 1)]
     pipeline: usize,
-    /// Seconds that it runs.
+    /// Seconds that it runs before it is measured.
+    #[arg(long, default_value_t = 0.5)]
+    warm_up_seconds: f64,
+    /// Seconds that it is measured.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// One answer in so many is read and compared; 0: none.
+    /// One answer in so many of a connection is read and compared; 0: none.
     #[arg(long, default_value_t = 256)]
     compare_every: u64,
     /// Speak TLS, and trust this certificate (PEM).
     #[arg(long)]
     tls: Option<std::path::PathBuf>,
+    /// Measure the work of this core meanwhile.
+    #[arg(long, requires = "watch_group")]
+    watch_core: Option<usize>,
+    /// Measure the work of this process group meanwhile.
+    #[arg(long, requires = "watch_core")]
+    watch_group: Option<u32>,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -68,11 +80,17 @@ fn main() -> anyhow::Result<ExitCode> {
         },
         host: args.host,
         range_bytes: args.range_bytes,
+        once: args.once,
         connections: args.connections,
         pipeline: args.pipeline,
+        warm_up: Duration::from_secs_f64(args.warm_up_seconds),
         duration: Duration::from_secs_f64(args.seconds),
         compare_every: args.compare_every,
         tls: args.tls.as_deref().map(secure::client).transpose()?,
+        watch: args
+            .watch_core
+            .zip(args.watch_group)
+            .map(|(core, group)| Watch { core, group }),
     };
     let outcome = load.run()?;
     let report = serde_json::json!({
@@ -84,8 +102,10 @@ fn main() -> anyhow::Result<ExitCode> {
         "p99_ms": outcome.latencies.percentile_ms(99),
         "max_ms": outcome.latencies.percentile_ms(100),
         "fairness": outcome.fairness(),
-        "requests_of_each_min": outcome.of_each.iter().min(),
-        "requests_of_each_max": outcome.of_each.iter().max(),
+        "slowest_share": outcome.slowest_share(),
+        "core_seconds": outcome.core_seconds,
+        "process_seconds": outcome.process_seconds,
+        "client_seconds": outcome.client_seconds,
         "faults": outcome.faults.len(),
     });
     writeln!(std::io::stdout(), "{report}")?;
