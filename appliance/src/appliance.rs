@@ -188,6 +188,7 @@ impl Appliance {
                 paths: config.store_paths.clone(),
                 bytes_max: config.store_bytes_max,
                 memory_bytes_max: budget.ram_bytes,
+                index_bytes_max: budget.index_bytes,
                 slab_bytes: SLAB_BYTES,
             })
         })?;

@@ -11,6 +11,7 @@
 //!   not, what was there before stays.
 //! - And should all of that fail, by damage to the disk itself, the checksum in the header does not match the data.
 
+mod economy;
 mod load;
 mod packs;
 mod places;
@@ -20,12 +21,13 @@ mod tests;
 
 use crate::block_io::{AlignedBuf, BlockDir, SECTOR_BYTES};
 use crate::evict::{Evictor, Touches};
-use crate::index::{Index, Location, hash_of};
+use crate::index::{Headers, Index, Location, hash_of};
 use crate::limits::SizeLimit;
 use crate::ram_tier::RamFrame;
 use crate::slab::file::{Slab, name_of, sums_of};
 use crate::slab::layout::{SHARED_BELOW_BYTES, SlotHeader, sector_offset};
 use crate::store::{Counters, DiskPiece};
+use economy::InUse;
 use larder_content::{ContentNo, PieceId};
 use packs::Packs;
 use parking_lot::{Mutex, RwLock};
@@ -56,6 +58,8 @@ pub(crate) struct DiskView {
     pub(crate) piece_bytes: AtomicU64,
     /// Pieces.
     pub(crate) pieces: AtomicU64,
+    /// Bytes of memory for these pieces.
+    pub(crate) index_bytes: AtomicU64,
     /// The cap on slab files and catalogue.
     pub(crate) cap_bytes: AtomicU64,
     /// Nothing is written to it any more.
@@ -70,23 +74,6 @@ impl DiskView {
         self.slabs.read().get(number as usize)?.clone()
     }
 
-    /// The piece at a location; None where it has left it.
-    pub(crate) fn piece(&self, id: PieceId, location: Location, hot: bool) -> Option<DiskPiece> {
-        let slabs = self.slabs.read();
-        let slab = slabs.get(location.slab() as usize)?.as_ref()?;
-        let header = slab.header(location.cell())?;
-        (header.id == id).then(|| DiskPiece {
-            id,
-            disk: self.number,
-            slab: location.slab(),
-            offset: sector_offset(header.sector),
-            skip: header.skip,
-            len: header.len,
-            generation: header.generation,
-            hot,
-        })
-    }
-
     fn set_slab(&self, number: u32, slab: Option<Arc<Slab>>) {
         let mut slabs = self.slabs.write();
         let at = number as usize;
@@ -94,6 +81,28 @@ impl DiskView {
             slabs.resize(at + 1, None);
         }
         slabs[at] = slab;
+    }
+}
+
+impl Headers for DiskView {
+    fn header(&self, location: Location) -> Option<SlotHeader> {
+        let slabs = self.slabs.read();
+        let slab = slabs.get(location.slab as usize)?.as_ref()?;
+        slab.header(location.cell)
+    }
+}
+
+/// What others are told of a piece on disk.
+pub(crate) fn piece_at(location: Location, header: &SlotHeader, hot: bool) -> DiskPiece {
+    DiskPiece {
+        id: header.id,
+        disk: location.disk,
+        slab: location.slab,
+        offset: sector_offset(header.sector),
+        skip: header.skip,
+        len: header.len,
+        generation: header.generation,
+        hot,
     }
 }
 
@@ -106,6 +115,8 @@ pub(crate) struct DiskOptions {
     pub(crate) limit: SizeLimit,
     /// Bytes of a new slab at most.
     pub(crate) slab_bytes: u64,
+    /// Bytes of memory for the pieces on it at most.
+    pub(crate) index_bytes_max: u64,
     /// Bytes on this disk that count against the limit besides the slabs: the catalogue.
     pub(crate) other_bytes: Arc<AtomicU64>,
 }
@@ -143,6 +154,9 @@ pub(crate) struct Disk {
     /// The slab that was written last: what is stored in turn lies in turn.
     current: u32,
     errors: u32,
+    in_use: InUse,
+    /// Pieces were evicted for want of memory, and it is still scarce.
+    crowded: bool,
     /// Why nothing is written any more.
     offline: Option<String>,
     /// Slab files that could not be read or removed: their numbers are not used again.
@@ -150,6 +164,7 @@ pub(crate) struct Disk {
     /// When there was no room on the disk, last: it is asked again after a while.
     full_since: Option<Instant>,
     now: Instant,
+    opened: Instant,
     /// For sectors that are written from nowhere else.
     tail: AlignedBuf,
 }
@@ -174,7 +189,10 @@ impl Disk {
         // Pieces of one object in a run.
         jobs.sort_by_key(|job| job.id);
         for job in jobs {
-            if self.offline.is_some() || job.frame.filled() != job.frame.len() {
+            if self.offline.is_some()
+                || job.frame.filled() != job.frame.len()
+                || self.room_in_memory(job.frame.len()).is_err()
+            {
                 self.not_kept(job.id);
             } else if job.frame.len() < SHARED_BELOW_BYTES {
                 self.store_small(job);
@@ -238,7 +256,7 @@ impl Disk {
     fn add_place(&mut self, slab: u32, start: u32, sectors: u32) -> u32 {
         let place = self.places.add(slab, start, sectors);
         if let Some(Some(books)) = self.books.get_mut(slab as usize) {
-            books.places.insert(start, place);
+            books.row.insert(place, &self.places);
         }
         place
     }
@@ -263,16 +281,14 @@ impl Disk {
         self.places.add_cell(place, cell);
         self.count(header.len, true);
         let location = Location::new(self.options.number, slab, cell, place);
-        let before = {
-            let mut shard = self.common.index.shard(header.id);
-            if let Some(hot) = shard.hot.get_mut(&header.id) {
-                hot.waits = false;
-            }
-            shard.insert(header.id, location)
-        };
-        if let Some(before) = before.filter(|before| before.disk() == self.options.number) {
+        let before = self
+            .common
+            .index
+            .shard(header.id)
+            .insert(header.id, location);
+        if let Some(before) = before.filter(|before| before.disk == self.options.number) {
             // It was stored before, which only a second store of the same piece can bring about.
-            self.forget_cell(before.slab(), before.cell(), None);
+            self.forget_cell(before.slab, before.cell, None);
         }
         true
     }
@@ -304,14 +320,16 @@ impl Disk {
         }
     }
 
-    fn count(&self, len: u32, more: bool) {
+    fn count(&mut self, len: u32, more: bool) {
         let (bytes, pieces) = (&self.view.piece_bytes, &self.view.pieces);
         if more {
             bytes.fetch_add(u64::from(len), Ordering::Relaxed);
             pieces.fetch_add(1, Ordering::Relaxed);
+            self.in_use.add(len);
         } else {
             bytes.fetch_sub(u64::from(len), Ordering::Relaxed);
             pieces.fetch_sub(1, Ordering::Relaxed);
+            self.in_use.remove(len);
         }
     }
 
@@ -358,12 +376,12 @@ impl Disk {
     pub(crate) fn forget_pieces(&mut self, pieces: &[(PieceId, Location)]) -> u64 {
         let mut bytes = 0;
         for (id, location) in pieces {
-            if location.disk() != self.options.number
+            if location.disk != self.options.number
                 || !self.common.index.shard(*id).remove_if(*id, *location)
             {
                 continue;
             }
-            if let Some(header) = self.forget_cell(location.slab(), location.cell(), None) {
+            if let Some(header) = self.forget_cell(location.slab, location.cell, None) {
                 bytes += u64::from(header.len);
             }
         }
@@ -377,7 +395,7 @@ impl Disk {
             .slab
             .clear(cell, generation.unwrap_or(header.generation))?;
         books.table_is_full = false;
-        let place = books.places.get(&header.place).copied();
+        let place = books.row.at(header.place, &self.places);
         self.count(header.len, false);
         if let Some(place) = place
             && self.places.remove_cell(place, cell)
@@ -391,14 +409,17 @@ impl Disk {
 
     /// Forgets whatever is in a place, and puts its sectors into quarantine.
     fn drop_place(&mut self, place: u32) -> u32 {
-        let dropped = self.places.remove(place);
+        let slab = self.places.get(place).slab;
+        if let Some(Some(books)) = self.books.get_mut(slab as usize) {
+            books.row.remove(place, &self.places);
+        }
+        let (dropped, cells) = self.places.remove(place);
         let Some(Some(books)) = self.books.get_mut(dropped.slab as usize) else {
             return 0;
         };
-        books.places.remove(&dropped.start);
         let slab = Arc::clone(&books.slab);
         let mut pieces = 0;
-        for cell in dropped.cells.iter() {
+        for cell in cells {
             let Some(header) = slab.header(cell) else {
                 continue;
             };
@@ -475,13 +496,13 @@ impl Disk {
             return 0;
         };
         let mut pieces = 0;
-        for place in books.places.values() {
-            self.evictor.removed(*place);
-            for cell in self.places.remove(*place).cells.iter() {
+        for place in books.row.iter() {
+            self.evictor.removed(place);
+            for cell in self.places.remove(place).1 {
                 let Some(header) = books.slab.header(cell) else {
                     continue;
                 };
-                let location = Location::new(self.options.number, number, cell, *place);
+                let location = Location::new(self.options.number, number, cell, place);
                 self.common
                     .index
                     .shard(header.id)
@@ -513,7 +534,16 @@ impl Disk {
                 "the disk at {name} is full: what is fetched is passed through and stored only where older content makes room; free some space there or lower the limit on the cache"
             ));
         }
+        if self.crowded {
+            degraded.push(format!(
+                "the disk at {name} holds as many pieces as there is memory for ({} MiB): the least wanted are evicted though there may be room; raise [server] memory_bytes_max",
+                self.options.index_bytes_max >> 20
+            ));
+        }
         degraded.extend(self.dir.advice());
+        self.view
+            .index_bytes
+            .store(self.index_bytes(), Ordering::Relaxed);
         self.view
             .offline
             .store(self.offline.is_some(), Ordering::Relaxed);

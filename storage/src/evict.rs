@@ -5,15 +5,17 @@
 //! New slots enter a small queue, a tenth of the bytes. What was touched by the time it is first in line moves
 //! on to the main queue; the rest is the first to go, and its key is remembered. A key that comes back while it is
 //! remembered enters the main queue at once, where each touch buys another round. So a scan, or a file that a single
-//! machine wanted, passes through the tenth without displacing what many ask for.
+//! machine wanted, passes through the tenth without displacing what many ask for. Touches of one moment are one: a
+//! client that reads a piece by many small ranges wants it once.
 //!
-//! Memory: 16 bytes a slot, one byte of touches, eight bytes of remembered keys.
+//! Memory: 12 bytes a slot, one byte of touches, eight bytes of remembered keys, and an eighth to spare.
 
 mod ghost;
 mod touches;
 
 pub use touches::Touches;
 
+use crate::tight;
 use ghost::Ghost;
 use std::sync::Arc;
 use touches::TOUCHES_MAX;
@@ -42,18 +44,16 @@ enum Place {
 struct Slot {
     before: u32,
     after: u32,
-    hash: u32,
     /// Length in bytes, and above it the [`Place`].
     packed: u32,
 }
 
-const _: () = assert!(std::mem::size_of::<Slot>() == 16);
+const _: () = assert!(std::mem::size_of::<Slot>() == 12);
 
 impl Slot {
     const EMPTY: Self = Self {
         before: NONE,
         after: NONE,
-        hash: 0,
         packed: 0,
     };
 
@@ -160,13 +160,13 @@ impl Evictor {
         } else {
             Place::Small
         };
-        self.enter(slot, bytes, hash, place);
+        self.enter(slot, bytes, place);
     }
 
     /// A piece was found in the slot at the start. What survived until now has earned more than what is new, so it
     /// enters the main queue: give the slots in the order in which they were written.
-    pub fn restored(&mut self, slot: u32, bytes: u32, key_hash: u64) {
-        self.enter(slot, bytes, fold(key_hash), Place::Main);
+    pub fn restored(&mut self, slot: u32, bytes: u32) {
+        self.enter(slot, bytes, Place::Main);
     }
 
     /// The piece in the slot was asked for. Threads that serve call [`Touches::touch`] instead.
@@ -179,11 +179,18 @@ impl Evictor {
         self.leave(slot);
     }
 
+    /// Bytes of memory that it takes.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        tight::bytes(&self.slots) + self.ghost.memory_bytes() + self.touches.memory_bytes()
+    }
+
     /// The slot that goes next, or None where `may` refuses them all. It is no longer known afterwards.
     ///
-    /// `may` is asked for slots that are due: pinned or busy ones are refused, and moved back in line. Each slot is
-    /// asked for a few times at most.
-    pub fn victim(&mut self, may: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
+    /// `may` is asked for slots that are due, and answers with the hash of what is in them, as [`Evictor::inserted`]
+    /// got it, or with None: pinned or busy ones are refused, and moved back in line. Each slot is asked for a few
+    /// times at most.
+    pub fn victim(&mut self, may: &mut dyn FnMut(u32) -> Option<u64>) -> Option<u32> {
         // A touch buys one round, and a slot can have bought three: after that many rounds somebody touches faster
         // than this loop turns, and touches count no longer.
         let patience = (self.len() as u64 + 1) * u64::from(TOUCHES_MAX + 1);
@@ -205,13 +212,13 @@ impl Evictor {
             let needed = if of_small { TOUCHES_TO_STAY } else { 1 };
             if count >= needed && steps <= patience {
                 let left = if of_small { 0 } else { count - 1 };
-                self.touches.set(slot, left);
+                self.touches.leave(slot, left);
                 self.move_to_main(slot);
                 refused_in_a_row = 0;
-            } else if may(slot) {
+            } else if let Some(key_hash) = may(slot) {
                 self.leave(slot);
                 if of_small {
-                    self.ghost.left(known.hash, known.bytes());
+                    self.ghost.left(fold(key_hash), known.bytes());
                 }
                 return Some(slot);
             } else {
@@ -222,22 +229,21 @@ impl Evictor {
         None
     }
 
-    fn enter(&mut self, slot: u32, bytes: u32, hash: u32, place: Place) {
+    fn enter(&mut self, slot: u32, bytes: u32, place: Place) {
         if slot == NONE {
             return;
         }
         self.leave(slot);
         let at = slot as usize;
         if at >= self.slots.len() {
-            self.slots.resize(at + 1, Slot::EMPTY);
+            tight::grow(&mut self.slots, at + 1, Slot::EMPTY);
             self.ghost.reserve(self.slots.len());
         }
         self.slots[at] = Slot {
-            hash,
             packed: Slot::pack(Place::Nowhere, bytes),
             ..Slot::EMPTY
         };
-        self.touches.set(slot, 0);
+        self.touches.begin(slot);
         self.append(slot, place);
     }
 

@@ -129,6 +129,7 @@ mod tests {
                 frame: Arc::clone(writer.frame()),
                 touched: false,
                 waits,
+                location: None,
             };
             drop(writer);
             self.index.shard(id).hot.insert(id, hot);

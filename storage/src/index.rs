@@ -1,68 +1,63 @@
 //! Where every piece is, for any thread to ask. The rule: each lock covers a handful of words and is never held
 //! across I/O, and a hit allocates nothing.
 //!
-//! Memory: 24 bytes for each piece on disk, times the spare room of a hash map; its header and checksums are in the
-//! slab's table, as they are on disk.
+//! Memory: twelve bytes for each piece on disk and an eighth to spare. Which piece it is, its length and its checksums
+//! are in the slab's table, as they are on disk; the index asks there whether what it has found is what was meant.
+
+mod entries;
 
 use crate::flight::Flight;
 use crate::ram_tier::RamFrame;
-use larder_content::{ContentNo, PieceId};
+use crate::slab::layout::SlotHeader;
+use entries::{Entries, TAG_BITS};
+use larder_content::PieceId;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// A power of two, several times the threads that ask.
-const SHARDS: usize = 64;
+pub(crate) use entries::{CELLS_MAX, DISKS_MAX, SLABS_MAX};
+
+/// A power of two, many times the threads that ask; more of them make the stretch shorter that grows at once.
+const SHARDS: usize = 1024;
 
 /// Where a piece's header is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Location {
     /// Number of its place, what eviction is told of touches by.
     pub(crate) place: u32,
-    /// Index of the disk above [`SLAB_BITS`] bits of slab number.
-    disk_slab: u32,
-    /// Whether it was touched, above [`CELL_BITS`] bits of cell number.
-    cell_touched: u32,
+    /// Index of the disk.
+    pub(crate) disk: u16,
+    /// Number of the slab.
+    pub(crate) slab: u32,
+    /// Number of the cell in the slab's table.
+    pub(crate) cell: u32,
 }
-
-const SLAB_BITS: u32 = 24;
-const CELL_BITS: u32 = 31;
 
 impl Location {
     pub(crate) fn new(disk: u16, slab: u32, cell: u32, place: u32) -> Self {
-        debug_assert!(slab < 1 << SLAB_BITS && cell < 1 << CELL_BITS && disk < 1 << 8);
+        debug_assert!(usize::from(disk) < DISKS_MAX && slab < SLABS_MAX && cell < CELLS_MAX);
         Self {
             place,
-            disk_slab: u32::from(disk) << SLAB_BITS | slab,
-            cell_touched: cell,
+            disk,
+            slab,
+            cell,
         }
     }
 
-    pub(crate) fn disk(self) -> u16 {
-        (self.disk_slab >> SLAB_BITS) as u16
-    }
-
-    pub(crate) fn slab(self) -> u32 {
-        self.disk_slab & ((1 << SLAB_BITS) - 1)
-    }
-
-    pub(crate) fn cell(self) -> u32 {
-        self.cell_touched & ((1 << CELL_BITS) - 1)
-    }
-
-    /// Touches it, and says whether that was done before.
-    pub(crate) fn touch(&mut self) -> bool {
-        let before = self.cell_touched >> CELL_BITS != 0;
-        self.cell_touched |= 1 << CELL_BITS;
-        before
-    }
-
-    /// Whether both are the same use of the same header's cell.
+    /// Whether both are the same header's cell.
     pub(crate) fn is(self, other: Self) -> bool {
-        (self.disk_slab, self.cell()) == (other.disk_slab, other.cell())
+        (self.disk, self.slab, self.cell) == (other.disk, other.slab, other.cell)
     }
 }
+
+/// A disk, as far as the index asks it.
+pub(crate) trait Headers: Send + Sync + std::fmt::Debug {
+    /// The header at a location of this disk. Never waits for the disk.
+    fn header(&self, location: Location) -> Option<SlotHeader>;
+}
+
+type Disks = [OnceLock<Arc<dyn Headers>>; DISKS_MAX];
 
 /// A piece in memory.
 #[derive(Debug)]
@@ -73,31 +68,8 @@ pub(crate) struct Hot {
     pub(crate) touched: bool,
     /// Not on disk yet: it must stay.
     pub(crate) waits: bool,
-}
-
-/// A piece's name without padding.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Key([u32; 3]);
-
-impl Key {
-    fn of(id: PieceId) -> Self {
-        let content = id.content.get();
-        Self([content as u32, (content >> 32) as u32, id.piece])
-    }
-
-    fn id(self) -> PieceId {
-        let [low, high, piece] = self.0;
-        PieceId {
-            content: ContentNo::new(u64::from(high) << 32 | u64::from(low)),
-            piece,
-        }
-    }
-}
-
-impl std::hash::Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(hash_of(self.id()));
-    }
+    /// Where it is on disk, so that it can be touched there as well.
+    pub(crate) location: Option<Location>,
 }
 
 /// Content numbers are random, so a plain mix serves; nobody outside can choose them.
@@ -108,8 +80,14 @@ pub(crate) fn hash_of(id: PieceId) -> u64 {
     (product >> 64) as u64 ^ product as u64
 }
 
+fn tag_of(id: PieceId) -> u32 {
+    // Below 2^19. The lowest bits choose the shard.
+    (hash_of(id) >> (64 - TAG_BITS)) as u32
+}
+
+/// The same mix for the maps of what is in memory and on its way.
 #[derive(Default)]
-struct Mixed(u64);
+pub(crate) struct Mixed(u64);
 
 impl Hasher for Mixed {
     fn finish(&self) -> u64 {
@@ -122,52 +100,91 @@ impl Hasher for Mixed {
         }
     }
 
-    fn write_u64(&mut self, mixed: u64) {
-        self.0 = self.0.rotate_left(5) ^ mixed;
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let product = u128::from(self.0.rotate_left(32) ^ number) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
     }
 }
 
+type ByPiece<V> = HashMap<PieceId, V, BuildHasherDefault<Mixed>>;
+
 /// One shard of the index, locked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shard {
-    disk: HashMap<Key, Location, BuildHasherDefault<Mixed>>,
+    disks: Arc<Disks>,
+    disk: Entries,
     /// Pieces in memory.
-    pub(crate) hot: HashMap<PieceId, Hot>,
+    pub(crate) hot: ByPiece<Hot>,
     /// Pieces on their way in.
-    pub(crate) flights: HashMap<PieceId, Arc<Flight>>,
+    pub(crate) flights: ByPiece<Arc<Flight>>,
 }
 
 impl Shard {
-    /// Where a piece is on disk.
-    pub(crate) fn location(&mut self, id: PieceId) -> Option<&mut Location> {
-        self.disk.get_mut(&Key::of(id))
+    fn header(&self, location: Location) -> Option<SlotHeader> {
+        let disk = self.disks.get(usize::from(location.disk))?;
+        disk.get()?.header(location)
     }
 
+    fn entry(&self, id: PieceId) -> Option<(usize, Location, SlotHeader)> {
+        let mut header = None;
+        let (at, location) = self.disk.find(tag_of(id), |location| {
+            header = self.header(location).filter(|header| header.id == id);
+            header.is_some()
+        })?;
+        Some((at, location, header?))
+    }
+
+    /// Where a piece is on disk, and what is there.
+    pub(crate) fn find(&self, id: PieceId) -> Option<(Location, SlotHeader)> {
+        let (_, location, header) = self.entry(id)?;
+        Some((location, header))
+    }
+
+    /// Where a piece is on disk.
+    pub(crate) fn location(&self, id: PieceId) -> Option<Location> {
+        Some(self.find(id)?.0)
+    }
+
+    /// As [`Shard::find`], for somebody who asks for the piece; and whether that was done before.
+    pub(crate) fn touch(&mut self, id: PieceId) -> Option<(Location, SlotHeader, bool)> {
+        let (at, location, header) = self.entry(id)?;
+        Some((location, header, self.disk.touch(at)))
+    }
+
+    /// A piece is there now; its header is in the table, and so is that of where it was, which is returned.
     pub(crate) fn insert(&mut self, id: PieceId, location: Location) -> Option<Location> {
-        self.disk.insert(Key::of(id), location)
+        if let Some(hot) = self.hot.get_mut(&id) {
+            hot.waits = false;
+            hot.location = Some(location);
+        }
+        if let Some((at, before, _)) = self.entry(id) {
+            self.disk.replace(at, location);
+            return Some(before);
+        }
+        self.disk.add(tag_of(id), location);
+        None
     }
 
     /// Forgets where a piece is on disk, if it is there still.
     pub(crate) fn remove_if(&mut self, id: PieceId, location: Location) -> bool {
-        let is = self
-            .disk
-            .get(&Key::of(id))
-            .is_some_and(|held| held.is(location));
-        if is {
-            self.disk.remove(&Key::of(id));
+        let found = self.disk.find(tag_of(id), |found| found.is(location));
+        if let Some((at, _)) = found {
+            self.disk.remove(at);
+            if let Some(hot) = self.hot.get_mut(&id) {
+                hot.location = None;
+            }
         }
-        is
-    }
-
-    pub(crate) fn remove(&mut self, id: PieceId) -> Option<Location> {
-        self.disk.remove(&Key::of(id))
+        found.is_some()
     }
 
     /// The pieces on disk.
     pub(crate) fn on_disk(&self) -> impl Iterator<Item = (PieceId, Location)> + '_ {
-        self.disk
-            .iter()
-            .map(|(key, location)| (key.id(), *location))
+        let locations = self.disk.locations();
+        locations.filter_map(|location| Some((self.header(location)?.id, location)))
     }
 
     pub(crate) fn count_on_disk(&self) -> usize {
@@ -178,21 +195,37 @@ impl Shard {
 /// The index.
 #[derive(Debug)]
 pub(crate) struct Index {
+    disks: Arc<Disks>,
     shards: Box<[Mutex<Shard>]>,
 }
 
 impl Index {
     pub(crate) fn new() -> Self {
+        let disks: Arc<Disks> = Arc::new(std::array::from_fn(|_| OnceLock::new()));
+        let shard = |_| {
+            Mutex::new(Shard {
+                disks: Arc::clone(&disks),
+                disk: Entries::default(),
+                hot: HashMap::default(),
+                flights: HashMap::default(),
+            })
+        };
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS).map(shard).collect(),
+            disks,
+        }
+    }
+
+    /// From now on locations of the disk can be given; the first call for a number counts.
+    pub(crate) fn attach(&self, disk: u16, headers: Arc<dyn Headers>) {
+        if let Some(place) = self.disks.get(usize::from(disk)) {
+            let _ = place.set(headers);
         }
     }
 
     /// The shard that a piece belongs to.
     pub(crate) fn shard(&self, id: PieceId) -> MutexGuard<'_, Shard> {
-        // The map inside uses the low and the topmost bits of the hash.
-        let at = (hash_of(id) >> 40) as usize % SHARDS;
-        self.shards[at].lock()
+        self.shards[hash_of(id) as usize % SHARDS].lock()
     }
 
     /// Every shard in turn.
@@ -202,50 +235,18 @@ impl Index {
 
     /// Makes room for so many pieces in all, before they are loaded.
     pub(crate) fn reserve(&self, pieces: usize) {
-        let each = pieces / SHARDS + pieces / SHARDS / 16;
         for mut shard in self.shards() {
-            shard.disk.reserve(each);
+            shard.disk.reserve(pieces / SHARDS);
         }
+    }
+
+    /// Bytes that it takes for what is on disk.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        let tables: usize = self.shards().map(|shard| shard.disk.bytes()).sum();
+        tables + SHARDS * size_of::<Mutex<Shard>>()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_location_is_twelve_bytes_and_an_entry_twenty_four() {
-        assert_eq!(std::mem::size_of::<(Key, Location)>(), 24);
-    }
-
-    #[test]
-    fn a_location_keeps_its_numbers_and_its_touch() {
-        let mut location = Location::new(255, (1 << 24) - 1, (1 << 31) - 1, 7);
-        assert_eq!(
-            (location.disk(), location.slab(), location.cell()),
-            (255, (1 << 24) - 1, (1 << 31) - 1)
-        );
-        let fresh = location;
-        assert!(!location.touch());
-        assert!(location.touch());
-        assert_eq!(location.cell(), (1 << 31) - 1);
-        assert!(location.is(fresh));
-        assert!(!location.is(Location::new(254, (1 << 24) - 1, (1 << 31) - 1, 7)));
-    }
-
-    #[test]
-    fn pieces_spread_over_the_shards() {
-        let index = Index::new();
-        let content = ContentNo::new(0x1234_5678_9abc_def0);
-        for piece in 0..64 * 100 {
-            let id = PieceId { content, piece };
-            assert_eq!(Key::of(id).id(), id);
-            index
-                .shard(id)
-                .insert(id, Location::new(0, 0, piece, piece));
-        }
-        for shard in index.shards() {
-            assert!((50..200).contains(&shard.count_on_disk()));
-        }
-    }
-}
+mod tests;

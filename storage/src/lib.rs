@@ -30,6 +30,7 @@ mod slab;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod tight;
 pub mod transfer;
 mod writer;
 

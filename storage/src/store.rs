@@ -41,6 +41,7 @@ use std::thread::JoinHandle;
 #[derive(Debug)]
 struct Inner {
     ram: RamTier,
+    index_bytes_max: u64,
     common: Common,
     contents: Arc<Contents>,
     catalogue: Catalogue,
@@ -82,7 +83,7 @@ impl Store {
     #[must_use]
     pub fn claim(&self, id: PieceId, len: u32) -> Claim {
         let mut shard = self.inner.common.index.shard(id);
-        if shard.hot.contains_key(&id) || self.on_disk(&mut shard, id, false).is_some() {
+        if shard.hot.contains_key(&id) || shard.location(id).is_some() {
             return Claim::Stored;
         }
         if let Some(flight) = shard.flights.get(&id) {
@@ -129,6 +130,7 @@ impl Store {
                 frame: Arc::clone(frame),
                 touched: false,
                 waits: true,
+                location: None,
             };
             shard.hot.insert(id, hot);
         }
@@ -402,6 +404,8 @@ impl Store {
                 + catalogue.unreadable_total,
             degraded: catalogue.trouble.into_iter().collect(),
             evictions_total: read(&counters.evictions),
+            index_evictions_total: read(&counters.index_evictions),
+            index_capacity_bytes: inner.index_bytes_max,
             io_errors_total: read(&counters.io_errors) + catalogue.errors_total,
             bytes: inner.catalogue.bytes(),
             not_kept_total: read(&counters.not_kept),
@@ -415,6 +419,7 @@ impl Store {
             figures.bytes += read(&view.slab_bytes);
             figures.piece_bytes += read(&view.piece_bytes);
             figures.pieces += read(&view.pieces);
+            figures.index_bytes += read(&view.index_bytes);
             figures.capacity_bytes += read(&view.cap_bytes);
             figures
                 .degraded

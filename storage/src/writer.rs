@@ -161,7 +161,7 @@ fn pieces_of(index: &Index, contents: &[(ContentNo, u32)]) -> Vec<(PieceId, Loca
                 piece,
             };
             if let Some(location) = index.shard(id).location(id) {
-                found.push((id, *location));
+                found.push((id, location));
             }
         }
     }

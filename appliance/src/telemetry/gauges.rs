@@ -14,9 +14,12 @@ pub(crate) struct Gauges {
     store_capacity_bytes: Gauge,
     store_objects: Gauge,
     store_pieces: Gauge,
+    index_bytes: Gauge,
+    index_capacity_bytes: Gauge,
     store_degraded: Gauge,
     store_corrupt: Counter,
     store_evictions: Counter,
+    index_evictions: Counter,
     store_io_errors: Counter,
     store_not_kept: Counter,
     ram_bytes: Gauge,
@@ -60,9 +63,12 @@ impl Gauges {
             store_capacity_bytes: gauge!("larder_store_capacity_bytes"),
             store_objects: gauge!("larder_store_objects"),
             store_pieces: gauge!("larder_store_pieces"),
+            index_bytes: gauge!("larder_index_bytes"),
+            index_capacity_bytes: gauge!("larder_index_capacity_bytes"),
             store_degraded: gauge!("larder_store_degraded"),
             store_corrupt: counter!("larder_store_corrupt_total"),
             store_evictions: counter!("larder_store_evictions_total"),
+            index_evictions: counter!("larder_index_evictions_total"),
             store_io_errors: counter!("larder_store_io_errors_total"),
             store_not_kept: counter!("larder_store_not_kept_total"),
             ram_bytes: gauge!("larder_memory_tier_bytes"),
@@ -85,6 +91,8 @@ impl Gauges {
             (&self.store_capacity_bytes, store.capacity_bytes),
             (&self.store_objects, store.objects),
             (&self.store_pieces, store.pieces),
+            (&self.index_bytes, store.index_bytes),
+            (&self.index_capacity_bytes, store.index_capacity_bytes),
             (&self.ram_bytes, store.ram_bytes),
             (&self.ram_capacity_bytes, store.ram_capacity_bytes),
             (&self.ram_pieces, store.ram_pieces),
@@ -101,6 +109,7 @@ impl Gauges {
         for (counter, value) in [
             (&self.store_corrupt, store.corrupt_total),
             (&self.store_evictions, store.evictions_total),
+            (&self.index_evictions, store.index_evictions_total),
             (&self.store_io_errors, store.io_errors_total),
             (&self.store_not_kept, store.not_kept_total),
         ] {
@@ -151,6 +160,14 @@ fn describe() {
             "larder_uring_enabled",
             "1 where all shard threads use io_uring, 0 where one uses epoll.",
         ),
+        (
+            "larder_index_bytes",
+            "Memory that the pieces on disk are known by.",
+        ),
+        (
+            "larder_index_capacity_bytes",
+            "The cap on that, a share of memory_bytes_max.",
+        ),
         ("larder_shards", "Shard threads."),
         (
             "larder_shards_stuck",
@@ -173,6 +190,10 @@ fn describe() {
             "Pieces, table sectors and catalogues found damaged.",
         ),
         ("larder_store_evictions_total", "Pieces evicted."),
+        (
+            "larder_index_evictions_total",
+            "Pieces evicted for want of memory to know them by.",
+        ),
         (
             "larder_store_io_errors_total",
             "Failed operations on disks.",

@@ -5,7 +5,7 @@ use super::places::{Books, Places};
 use super::{Common, Disk, DiskOptions, DiskView};
 use crate::block_io::{AlignedBuf, BlockDir, SECTOR_BYTES};
 use crate::evict::Evictor;
-use crate::index::{Location, hash_of};
+use crate::index::Location;
 use crate::slab::file::Slab;
 use crate::slab::layout::{PACK_SECTORS, SlotHeader};
 use crate::slab::scan::{Scanned, scan};
@@ -40,10 +40,13 @@ impl Disk {
             slab_bytes: AtomicU64::new(0),
             piece_bytes: AtomicU64::new(0),
             pieces: AtomicU64::new(0),
+            index_bytes: AtomicU64::new(0),
             cap_bytes: AtomicU64::new(0),
             offline: AtomicBool::new(false),
             degraded: Mutex::default(),
         });
+        let headers: Arc<DiskView> = Arc::clone(&view);
+        common.index.attach(options.number, headers);
         let mut disk = Self {
             options,
             dir,
@@ -56,10 +59,13 @@ impl Disk {
             quarantine: Vec::new(),
             current: 0,
             errors: 0,
+            in_use: super::InUse::default(),
+            crowded: false,
             offline: None,
             lost_numbers: HashSet::new(),
             full_since: None,
             now,
+            opened: now,
             tail: AlignedBuf::zeroed(SECTOR_BYTES as usize),
         };
         for (name, error) in scan.unreadable {
@@ -121,7 +127,7 @@ impl Disk {
         order.sort_unstable();
         for (_, place) in order {
             match self.places.weigh(place, &self.books) {
-                Some((bytes, id)) => self.evictor.restored(place, bytes, hash_of(id)),
+                Some((bytes, _)) => self.evictor.restored(place, bytes),
                 None => {
                     self.drop_place(place);
                 }
@@ -137,13 +143,13 @@ impl Disk {
         order: &mut Vec<(u32, u32)>,
     ) -> Option<u32> {
         let books = self.books.get_mut(slab as usize)?.as_mut()?;
-        if let Some(place) = books.places.get(&header.place) {
-            let shared = header.is_shared() && self.places.sectors(*place) == PACK_SECTORS;
+        if let Some(place) = books.row.at(header.place, &self.places) {
+            let shared = header.is_shared() && self.places.get(place).sectors == PACK_SECTORS;
             // A whole piece may be as long as a pack, so look at one of its pieces, too.
-            let cell = self.places.get(*place).cells.iter().next();
-            let other = cell.and_then(|cell| books.slab.header(cell));
+            let cell = self.places.cells(place).first();
+            let other = cell.and_then(|cell| books.slab.header(*cell));
             let fits = shared && other.is_none_or(|other| other.is_shared());
-            return fits.then_some(*place);
+            return fits.then_some(place);
         }
         if !books.runs.take_at(header.place, header.place_sectors()) {
             return None;
@@ -176,25 +182,25 @@ impl Disk {
 
     /// Clears a header that lost to a later one. Its place stays until all slabs are read.
     fn lose(&mut self, loser: Location) {
-        if loser.disk() != self.options.number {
+        if loser.disk != self.options.number {
             return;
         }
-        let Some(Some(books)) = self.books.get(loser.slab() as usize) else {
+        let Some(Some(books)) = self.books.get(loser.slab as usize) else {
             return;
         };
-        let Some(header) = books.slab.header(loser.cell()) else {
+        let Some(header) = books.slab.header(loser.cell) else {
             return;
         };
-        books.slab.clear(loser.cell(), header.generation);
+        books.slab.clear(loser.cell, header.generation);
         self.count(header.len, false);
-        self.places.remove_cell(loser.place, loser.cell());
+        self.places.remove_cell(loser.place, loser.cell);
     }
 
     fn generation_at(&self, location: Location) -> Option<u32> {
-        if location.disk() != self.options.number {
+        if location.disk != self.options.number {
             return None;
         }
-        let books = self.books.get(location.slab() as usize)?.as_ref()?;
-        Some(books.slab.header(location.cell())?.generation)
+        let books = self.books.get(location.slab as usize)?.as_ref()?;
+        Some(books.slab.header(location.cell)?.generation)
     }
 }

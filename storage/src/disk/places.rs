@@ -1,10 +1,14 @@
 //! Places, the units of room and of eviction: each is one piece, or one pack of small pieces. The rule: a sector of a
 //! slab is free, in quarantine, or in exactly one place.
+//!
+//! Memory: 16 bytes a place, four in the row of its slab, and four for each piece of a pack.
 
+use crate::index::CELLS_MAX;
 use crate::slab::alloc::Runs;
 use crate::slab::file::Slab;
+use crate::tight;
 use larder_content::PieceId;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The books of one slab.
@@ -12,8 +16,8 @@ use std::sync::Arc;
 pub(super) struct Books {
     pub(super) slab: Arc<Slab>,
     pub(super) runs: Runs,
-    /// The places in it by their first sectors.
-    pub(super) places: BTreeMap<u32, u32>,
+    /// The places in it.
+    pub(super) row: Row,
     /// Data was written that is not durable yet.
     pub(super) wrote: bool,
     /// No header fits any more, until one is forgotten.
@@ -29,7 +33,7 @@ impl Books {
                 geometry.sectors - geometry.data_sector,
             ),
             slab,
-            places: BTreeMap::new(),
+            row: Row::default(),
             wrote: false,
             table_is_full: false,
         }
@@ -37,80 +41,100 @@ impl Books {
 
     /// Sectors between the places on both sides of `sector`, and the first of them.
     pub(super) fn gap_around(&self, sector: u32, places: &Places) -> (u32, u32) {
+        let place_at = |place: u32| places.get(place);
         let begin = self
-            .places
-            .range(..=sector)
-            .next_back()
-            .map_or(self.slab.geometry.data_sector, |(start, place)| {
-                start + places.sectors(*place)
+            .row
+            .before(sector + 1, places)
+            .map(place_at)
+            .map_or(self.slab.geometry.data_sector, |place| {
+                place.start + place.sectors
             });
         let end = self
-            .places
-            .range(sector..)
-            .next()
-            .map_or(self.slab.geometry.sectors, |(start, _)| *start);
+            .row
+            .from(sector, places)
+            .map(place_at)
+            .map_or(self.slab.geometry.sectors, |place| place.start);
         (begin, end.saturating_sub(begin))
     }
 }
 
-/// The cells of a place's headers: nearly always one.
+/// The places of one slab, in order.
 #[derive(Debug, Default)]
-pub(super) enum Cells {
-    #[default]
-    None,
-    One(u32),
-    Many(Vec<u32>),
-}
+pub(super) struct Row(Vec<u32>);
 
-impl Cells {
+impl Row {
+    /// How many begin before `sector`.
+    fn count_before(&self, sector: u32, places: &Places) -> usize {
+        self.0
+            .partition_point(|place| places.get(*place).start < sector)
+    }
+
+    /// The first that begins at `sector` or behind it.
+    pub(super) fn from(&self, sector: u32, places: &Places) -> Option<u32> {
+        self.0.get(self.count_before(sector, places)).copied()
+    }
+
+    /// The last that begins before `sector`.
+    pub(super) fn before(&self, sector: u32, places: &Places) -> Option<u32> {
+        let at = self.count_before(sector, places).checked_sub(1)?;
+        self.0.get(at).copied()
+    }
+
+    /// The one that begins at `sector`.
+    pub(super) fn at(&self, sector: u32, places: &Places) -> Option<u32> {
+        self.from(sector, places)
+            .filter(|place| places.get(*place).start == sector)
+    }
+
+    pub(super) fn insert(&mut self, place: u32, places: &Places) {
+        let at = self.count_before(places.get(place).start, places);
+        tight::insert(&mut self.0, at, place);
+    }
+
+    pub(super) fn remove(&mut self, place: u32, places: &Places) {
+        let at = self.count_before(places.get(place).start, places);
+        if self.0.get(at) == Some(&place) {
+            self.0.remove(at);
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        let (one, many) = match self {
-            Self::None => (None, [].as_slice()),
-            Self::One(cell) => (Some(*cell), [].as_slice()),
-            Self::Many(cells) => (None, cells.as_slice()),
-        };
-        one.into_iter().chain(many.iter().copied())
+        self.0.iter().copied()
     }
 
-    fn add(&mut self, cell: u32) {
-        match self {
-            Self::None => *self = Self::One(cell),
-            Self::One(first) => *self = Self::Many(vec![*first, cell]),
-            Self::Many(cells) => cells.push(cell),
-        }
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
-    /// Takes one away; true where none is left.
-    fn remove(&mut self, cell: u32) -> bool {
-        match self {
-            Self::None => true,
-            Self::One(only) => {
-                if *only == cell {
-                    *self = Self::None;
-                }
-                matches!(self, Self::None)
-            }
-            Self::Many(cells) => {
-                cells.retain(|held| *held != cell);
-                cells.is_empty()
-            }
-        }
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        tight::bytes(&self.0)
     }
 }
+
+/// No piece is in it.
+const NO_CELL: u32 = CELLS_MAX;
+/// More than one is: they are in a list of their own.
+const MANY_CELLS: u32 = CELLS_MAX + 1;
 
 /// One place.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) slab: u32,
     pub(super) start: u32,
     pub(super) sectors: u32,
-    pub(super) cells: Cells,
+    /// The cell of the one header in it: nearly always there is one.
+    cell: u32,
 }
+
+const _: () = assert!(size_of::<Place>() == 16);
 
 /// All places of a disk, by number. Numbers are used again.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     places: Vec<Place>,
+    /// The cells of those that have many.
+    many: HashMap<u32, Vec<u32>>,
     free: Vec<u32>,
 }
 
@@ -120,44 +144,87 @@ impl Places {
             slab,
             start,
             sectors,
-            cells: Cells::None,
+            cell: NO_CELL,
         };
         if let Some(number) = self.free.pop() {
             self.places[number as usize] = place;
             return number;
         }
-        self.places.push(place);
+        tight::push(&mut self.places, place);
         (self.places.len() - 1) as u32
     }
 
-    pub(super) fn get(&self, place: u32) -> &Place {
-        &self.places[place as usize]
+    pub(super) fn get(&self, place: u32) -> Place {
+        self.places[place as usize]
     }
 
-    pub(super) fn sectors(&self, place: u32) -> u32 {
-        self.places[place as usize].sectors
+    pub(super) fn in_use(&self) -> usize {
+        self.places.len() - self.free.len()
     }
 
-    pub(super) fn remove(&mut self, place: u32) -> Place {
-        self.free.push(place);
-        std::mem::take(&mut self.places[place as usize])
+    /// The cells of its headers.
+    pub(super) fn cells(&self, place: u32) -> &[u32] {
+        let cell = &self.places[place as usize].cell;
+        match *cell {
+            NO_CELL => &[],
+            MANY_CELLS => self.many.get(&place).map_or(&[], Vec::as_slice),
+            _ => std::slice::from_ref(cell),
+        }
+    }
+
+    /// Forgets a place, and says what was in it.
+    pub(super) fn remove(&mut self, place: u32) -> (Place, Vec<u32>) {
+        let cells = self.cells(place).to_vec();
+        self.many.remove(&place);
+        tight::push(&mut self.free, place);
+        let held = &mut self.places[place as usize];
+        held.cell = NO_CELL;
+        (*held, cells)
     }
 
     pub(super) fn add_cell(&mut self, place: u32, cell: u32) {
-        self.places[place as usize].cells.add(cell);
+        let held = &mut self.places[place as usize].cell;
+        match *held {
+            NO_CELL => *held = cell,
+            MANY_CELLS => tight::push(self.many.entry(place).or_default(), cell),
+            first => {
+                *held = MANY_CELLS;
+                self.many.insert(place, vec![first, cell]);
+            }
+        }
     }
 
     /// True where the place is empty now.
     pub(super) fn remove_cell(&mut self, place: u32, cell: u32) -> bool {
-        self.places[place as usize].cells.remove(cell)
+        let held = &mut self.places[place as usize].cell;
+        if *held == cell {
+            *held = NO_CELL;
+        }
+        if let Some(cells) = self.many.get_mut(&place) {
+            cells.retain(|other| *other != cell);
+            if cells.is_empty() {
+                self.many.remove(&place);
+                *held = NO_CELL;
+            }
+        }
+        *held == NO_CELL
     }
 
     /// What eviction is told of a place: its bytes on disk and one of its pieces; None where it is empty.
     pub(super) fn weigh(&self, place: u32, books: &[Option<Books>]) -> Option<(u32, PieceId)> {
+        let cell = *self.cells(place).first()?;
         let place = self.get(place);
-        let cell = place.cells.iter().next()?;
         let books = books.get(place.slab as usize)?.as_ref()?;
         let header = books.slab.header(cell)?;
         Some((place.sectors * crate::block_io::SECTOR_BYTES, header.id))
+    }
+
+    /// Bytes that it takes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        // A map's entry, its mark, and what it has to spare: packs are few.
+        let packs = self.many.capacity() * (size_of::<(u32, Vec<u32>)>() + 2);
+        let cells: usize = self.many.values().map(tight::bytes).sum();
+        tight::bytes(&self.places) + tight::bytes(&self.free) + packs + cells
     }
 }

@@ -3,8 +3,9 @@
 
 use super::{Disk, NotKept, is_full};
 use crate::block_io::SECTOR_BYTES;
+use crate::index::{SLABS_MAX, hash_of};
 use crate::slab::file::Slab;
-use crate::slab::layout::{Geometry, SLAB_BYTES_MIN, SlotHeader};
+use crate::slab::layout::{Geometry, SLAB_BYTES_MAX, SLAB_BYTES_MIN, SlotHeader};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -70,11 +71,12 @@ impl Disk {
 
     /// Makes a new slab, if limit and disk permit.
     fn grow(&mut self) -> bool {
-        if self.offline.is_some() || self.full_since.is_some() {
+        if self.offline.is_some() || self.full_since.is_some() || self.crowded {
             return false;
         }
         let (cap, room) = self.allowance();
-        let usual = self.options.slab_bytes.min(cap / 8).max(SLAB_BYTES_MIN);
+        let usual = self.options.slab_bytes.min(cap / 8);
+        let usual = usual.clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX);
         // What is left under the limit is used by a smaller one, unless that is hardly worth a file.
         let bytes = Geometry::fitting(usual.min(room)).filter(|bytes| *bytes >= usual / 4);
         let Some(bytes) = bytes else {
@@ -87,7 +89,9 @@ impl Disk {
             !self.lost_numbers.contains(number)
                 && self.books.get(*number as usize).is_none_or(Option::is_none)
         });
-        let Some(number) = number else { return false };
+        let Some(number) = number.filter(|number| *number < SLABS_MAX) else {
+            return false;
+        };
         let birth = RandomState::new().hash_one(number);
         match Slab::make(&*self.dir, number, bytes, birth) {
             Ok(slab) => {
@@ -141,12 +145,13 @@ impl Disk {
         }
     }
 
-    fn evict(&mut self, place: u32) {
+    pub(super) fn evict(&mut self, place: u32) -> u32 {
         let pieces = self.drop_place(place);
         self.common
             .counters
             .evictions
             .fetch_add(u64::from(pieces), Ordering::Relaxed);
+        pieces
     }
 
     fn gap(&self, slab: u32, start: u32) -> (u32, u32) {
@@ -166,12 +171,11 @@ impl Disk {
             let Some(Some(books)) = self.books.get(slab as usize) else {
                 return false;
             };
-            let after = books.places.range(begin..).next();
-            let before = books.places.range(..begin).next_back();
+            let after = books.row.from(begin, &self.places);
+            let before = books.row.before(begin, &self.places);
             let next = [after, before]
                 .into_iter()
                 .flatten()
-                .map(|(_, place)| *place)
                 .find(|place| !self.packs.is_open(*place) && !self.is_pinned(*place));
             let Some(next) = next else { return false };
             self.evictor.removed(next);
@@ -179,7 +183,7 @@ impl Disk {
         }
     }
 
-    fn victim(&mut self) -> Option<u32> {
+    pub(super) fn victim(&mut self) -> Option<u32> {
         let Self {
             evictor,
             places,
@@ -189,38 +193,38 @@ impl Disk {
         } = self;
         let pins = common.pins.read();
         evictor.victim(&mut |place| {
-            if pins.is_empty() {
-                return true;
+            let books = books.get(places.get(place).slab as usize)?.as_ref()?;
+            let header = |cell: &u32| books.slab.header(*cell);
+            let cells = places.cells(place);
+            let pinned = |header: SlotHeader| pins.contains(&header.id.content);
+            if !pins.is_empty() && cells.iter().filter_map(header).any(pinned) {
+                return None;
             }
-            let place = places.get(place);
-            let Some(Some(books)) = books.get(place.slab as usize) else {
-                return true;
-            };
-            !place
-                .cells
-                .iter()
-                .filter_map(|cell| books.slab.header(cell))
-                .any(|header: SlotHeader| pins.contains(&header.id.content))
+            // What has lost its first piece is remembered by the one that is first now, which costs little.
+            Some(hash_of(header(cells.first()?)?.id))
         })
     }
 
     fn is_pinned(&self, place: u32) -> bool {
         let pins = self.common.pins.read();
-        let place = self.places.get(place);
-        let Some(Some(books)) = self.books.get(place.slab as usize) else {
+        let slab = self.places.get(place).slab;
+        let Some(Some(books)) = self.books.get(slab as usize) else {
             return false;
         };
         !pins.is_empty()
-            && place
-                .cells
+            && self
+                .places
+                .cells(place)
                 .iter()
-                .filter_map(|cell| books.slab.header(cell))
+                .filter_map(|cell| books.slab.header(*cell))
                 .any(|header| pins.contains(&header.id.content))
     }
 
     /// To be called about once a second: the limit is assessed anew, slabs above it and empty ones are given back.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.now = now;
+        let up_for = now.saturating_duration_since(self.opened);
+        self.view.touches.tell(up_for.as_secs());
         if let Some(since) = self.full_since {
             let (_, room) = self.allowance();
             if now.saturating_duration_since(since) >= FULL_FOR && room >= SLAB_BYTES_MIN {
@@ -232,6 +236,7 @@ impl Disk {
         for number in empty.into_iter().skip(1) {
             self.remove_slab(number);
         }
+        self.assess_memory();
         let (cap, _) = self.allowance();
         self.view.cap_bytes.store(cap, Ordering::Relaxed);
         let own = self.view.slab_bytes.load(Ordering::Relaxed)
@@ -245,7 +250,7 @@ impl Disk {
         let all = self.books.iter().enumerate();
         all.filter_map(|(number, books)| {
             let books = books.as_ref()?;
-            holds(books.places.len()).then_some(number as u32)
+            holds(books.row.len()).then_some(number as u32)
         })
         .collect()
     }
@@ -258,7 +263,7 @@ impl Disk {
                 continue;
             };
             let used = books.slab.geometry.sectors - books.runs.free();
-            let spared = books.places.values().any(|place| self.is_pinned(*place));
+            let spared = books.row.iter().any(|place| self.is_pinned(place));
             if !spared {
                 slabs.push((used, number));
             }

@@ -84,10 +84,16 @@ impl Ghost {
         age <= window
     }
 
+    /// Bytes that it takes.
+    #[cfg(test)]
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// Makes room for `keys` keys; what is remembered stays.
     pub(super) fn reserve(&mut self, keys: usize) {
         if keys > self.entries.len() {
-            let len = keys.next_power_of_two();
+            let len = (keys + keys / 8).next_multiple_of(WAYS);
             let old = std::mem::replace(&mut self.entries, vec![Entry::default(); len]);
             old.into_iter()
                 .filter(|entry| entry.hash != 0)

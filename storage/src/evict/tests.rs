@@ -12,6 +12,9 @@ struct Slow {
     bytes: BTreeMap<u32, u64>,
     keys: BTreeMap<u32, u64>,
     touches: BTreeMap<u32, u8>,
+    /// When each was entered, or touched so that it counted; in half minutes.
+    counted: BTreeMap<u32, u64>,
+    now: u64,
     /// Keys that left, each with how many bytes had left by then, itself included.
     ghost: Vec<(u64, u64)>,
     left: u64,
@@ -42,11 +45,16 @@ impl Slow {
         self.bytes.insert(slot, bytes);
         self.keys.insert(slot, key);
         self.touches.insert(slot, 0);
+        self.counted.insert(slot, self.now);
     }
 
     fn touched(&mut self, slot: u32) {
         if let Some(count) = self.touches.get_mut(&slot) {
-            *count = (*count + 1).min(3);
+            // Counted as the real one counts, which forgets after half an hour how long it is ago.
+            if *count < 3 && (self.now - self.counted[&slot]) % 64 >= 2 {
+                *count += 1;
+                self.counted.insert(slot, self.now);
+            }
         }
     }
 
@@ -99,6 +107,7 @@ impl Slow {
 enum Op {
     Insert(u32, u32, u64),
     Restore(u32, u32, u64),
+    Wait(u64),
     Touch(u32),
     Remove(u32),
     Evict(BTreeSet<u32>),
@@ -112,6 +121,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (slot.clone(), bytes.clone(), 1..40_u64).prop_map(|(s, b, k)| Op::Insert(s, b, k)),
         1 => (slot.clone(), bytes, 1..40_u64).prop_map(|(s, b, k)| Op::Restore(s, b, k)),
         4 => slot.clone().prop_map(Op::Touch),
+        4 => prop_oneof![0..5_u64, Just(64)].prop_map(Op::Wait),
         1 => slot.clone().prop_map(Op::Remove),
         3 => prop::collection::btree_set(slot, 0..6).prop_map(Op::Evict),
     ]
@@ -128,8 +138,12 @@ proptest! {
                     slow.inserted(slot, u64::from(bytes), key, false);
                 }
                 Op::Restore(slot, bytes, key) => {
-                    real.restored(slot, bytes, key << 32);
+                    real.restored(slot, bytes);
                     slow.inserted(slot, u64::from(bytes), key, true);
+                }
+                Op::Wait(times) => {
+                    slow.now += times;
+                    real.touches().tell(slow.now * 30);
                 }
                 Op::Touch(slot) => {
                     real.touched(slot);
@@ -140,7 +154,10 @@ proptest! {
                     slow.removed(slot);
                 }
                 Op::Evict(pinned) => {
-                    let got = real.victim(&mut |slot| !pinned.contains(&slot));
+                    let keys = slow.keys.clone();
+                    let got = real.victim(&mut |slot| {
+                        (!pinned.contains(&slot)).then(|| keys[&slot] << 32)
+                    });
                     // Where all are refused their order may differ: ask no more of it than that nothing goes.
                     if got.is_none() {
                         prop_assert_eq!(slow.victim(&pinned), None);
@@ -158,41 +175,53 @@ proptest! {
 #[test]
 fn what_all_refuse_stays_and_the_search_ends() {
     let mut evictor = Evictor::new();
-    assert_eq!(evictor.victim(&mut |_| true), None);
+    assert_eq!(evictor.victim(&mut |_| Some(0)), None);
     for slot in 0..1000 {
         evictor.inserted(slot, 1 << 20, u64::from(slot));
     }
     let mut asked = 0_u32;
     let refuse = &mut |_| {
         asked += 1;
-        false
+        None
     };
     assert_eq!(evictor.victim(refuse), None);
     assert!(asked <= 1001, "asked {asked} times");
     assert_eq!((evictor.len(), evictor.bytes()), (1000, 1000 << 20));
-    assert_eq!(evictor.victim(&mut |slot| slot == 777), Some(777));
+    assert_eq!(
+        evictor.victim(&mut |slot| (slot == 777).then_some(0)),
+        Some(777)
+    );
 }
 
 #[test]
 fn a_new_slot_goes_where_all_old_ones_are_pinned() {
     let mut evictor = Evictor::new();
-    (0..100).for_each(|slot| evictor.restored(slot, 1 << 20, u64::from(slot)));
+    (0..100).for_each(|slot| evictor.restored(slot, 1 << 20));
     evictor.inserted(100, 1 << 20, 100);
-    assert_eq!(evictor.victim(&mut |slot| slot >= 100), Some(100));
+    assert_eq!(
+        evictor.victim(&mut |slot| (slot >= 100).then_some(0)),
+        Some(100)
+    );
 }
 
 #[test]
 fn touches_that_never_stop_do_not_stop_the_search() {
     let mut evictor = Evictor::new();
     for slot in 0..100 {
-        evictor.restored(slot, 4096, u64::from(slot));
+        evictor.restored(slot, 4096);
     }
     let touches = evictor.touches();
-    (0..100).for_each(|slot| touches.touch(slot));
-    // Each refusal touches everything again, as busy clients would.
-    let may = &mut |slot| {
+    let mut seconds = 0;
+    let mut touch_all = || {
+        seconds += 60;
+        touches.tell(seconds);
         (0..100).for_each(|slot| touches.touch(slot));
-        slot == 50
+    };
+    touch_all();
+    // Each refusal touches everything again, as busy clients would that have all the time.
+    let may = &mut |slot| {
+        touch_all();
+        (slot == 50).then_some(0)
     };
     assert_eq!(evictor.victim(may), Some(50));
 }
@@ -202,8 +231,10 @@ fn a_scan_passes_by_what_was_asked_for_often() {
     let mut evictor = Evictor::new();
     for slot in 0..100 {
         evictor.inserted(slot, 1 << 20, u64::from(slot));
-        evictor.touched(slot);
-        evictor.touched(slot);
+    }
+    for minute in 1..3 {
+        evictor.touches().tell(60 * minute);
+        (0..100).for_each(|slot| evictor.touched(slot));
     }
     let mut free = Vec::new();
     for key in 1000..3000_u64 {
@@ -212,7 +243,7 @@ fn a_scan_passes_by_what_was_asked_for_often() {
             free.pop()
                 .unwrap_or_else(|| u32::try_from(evictor.len()).unwrap())
         } else {
-            evictor.victim(&mut |_| true).unwrap()
+            evictor.victim(&mut |_| Some(0)).unwrap()
         };
         assert!(slot >= 100, "key {key} displaced slot {slot}");
         evictor.inserted(slot, 1 << 20, key);
@@ -225,9 +256,12 @@ fn a_key_that_comes_back_soon_stays() {
     for slot in 0..10 {
         evictor.inserted(slot, 1 << 20, u64::from(slot) << 32);
     }
-    assert_eq!(evictor.victim(&mut |_| true), Some(0));
+    assert_eq!(
+        evictor.victim(&mut |slot| Some(u64::from(slot) << 32)),
+        Some(0)
+    );
     evictor.inserted(0, 1 << 20, 0);
     // All others are older and newer in turn, none of them wanted: it outlives them.
-    let order: Vec<_> = std::iter::from_fn(|| evictor.victim(&mut |_| true)).collect();
+    let order: Vec<_> = std::iter::from_fn(|| evictor.victim(&mut |_| Some(0))).collect();
     assert_eq!(order.last(), Some(&0), "{order:?}");
 }

@@ -25,6 +25,12 @@ impl Runs {
         self.longest
     }
 
+    /// Bytes of memory that it takes, about: what a tree of such small things takes, half full.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.runs.len() * 24
+    }
+
     /// Free sectors.
     pub(crate) fn free(&self) -> u32 {
         self.free

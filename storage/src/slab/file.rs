@@ -4,6 +4,7 @@
 use super::layout::{BLOCKS_MAX, Geometry, Head, PAGE_BYTES, SlotHeader, blocks, sector_offset};
 use super::table::Table;
 use crate::block_io::{AlignedBuf, BlockDir, BlockIo, SECTOR_BYTES};
+use crate::index::SLABS_MAX;
 use larder_content::BLOCK_BYTES;
 use parking_lot::{Mutex, RwLock};
 use std::io;
@@ -32,7 +33,7 @@ pub(crate) fn name_of(number: u32) -> String {
 /// The number in a slab file's name.
 pub(crate) fn number_of(name: &str) -> Option<u32> {
     let number = name.strip_prefix("slab-")?.parse().ok()?;
-    (name == name_of(number)).then_some(number)
+    (name == name_of(number) && number < SLABS_MAX).then_some(number)
 }
 
 /// The checksum of each block of a piece.
@@ -103,12 +104,6 @@ impl Slab {
         self.table.read().get(cell)
     }
 
-    /// The header at a cell, where it is still that use of the place.
-    pub(crate) fn header_if(&self, cell: u32, generation: u32) -> Option<SlotHeader> {
-        self.header(cell)
-            .filter(|header| header.generation == generation)
-    }
-
     /// Whether `data` is what the header at `cell` promises from block `first` on; None where it promises nothing of
     /// the kind.
     pub(crate) fn matches(
@@ -168,6 +163,12 @@ impl Slab {
     /// The disk's.
     pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.io.read_at(buf, offset)
+    }
+
+    /// Bytes of memory that the table takes.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.table.read().memory_bytes()
     }
 
     /// Whether the table has changes that are not on disk.

@@ -28,6 +28,7 @@
 //! to the wrong place in it, a damaged one.
 
 use crate::block_io::SECTOR_BYTES;
+use crate::index::CELLS_MAX;
 use larder_content::{BLOCK_BYTES, ContentNo, PIECE_BYTES, PieceId};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -52,6 +53,10 @@ pub(crate) const PACK_SECTORS: u32 = PIECE_BYTES / SECTOR_BYTES;
 /// The smallest slab that is made: room for its table and three pieces.
 pub(crate) const SLAB_BYTES_MIN: u64 = 4 << 20;
 
+/// The largest: as many cells as the index can tell apart.
+pub(crate) const SLAB_BYTES_MAX: u64 =
+    (CELLS_MAX / CELLS_PER_PAGE * CELLS_PER_PAGE) as u64 * SECTOR_BYTES as u64;
+
 /// How a slab of some size is divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Geometry {
@@ -64,8 +69,11 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// For a file of `bytes`; None where no piece fits, and above what 32-bit sector numbers can name.
+    /// For a file of `bytes`; None where no piece fits, and above the largest.
     pub(crate) fn of(bytes: u64) -> Option<Self> {
+        if bytes > SLAB_BYTES_MAX {
+            return None;
+        }
         let sectors = u32::try_from(bytes / u64::from(SECTOR_BYTES)).ok()?;
         let pages = sectors.div_ceil(CELLS_PER_PAGE);
         let data_sector = (2 + 2 * pages).next_multiple_of(16);

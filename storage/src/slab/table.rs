@@ -5,6 +5,7 @@ use super::layout::{
     BLOCKS_MAX, CELLS_PER_PAGE, PAGE_BYTES, PageCopy, SlotHeader, blocks, cells, check_page,
     clear_cells, read_sum, seal_page,
 };
+use crate::tight;
 use std::collections::BTreeSet;
 
 /// Pages that are taken into use at a time: raising the mark of pages in use costs a write of the head.
@@ -26,8 +27,8 @@ pub(crate) struct Table {
 
 #[derive(Debug)]
 struct Page {
-    /// Box, so that growing the table moves no page.
-    bytes: Box<[u8]>,
+    /// None where it holds nothing and is on disk so.
+    bytes: Option<Box<[u8; PAGE_BYTES]>>,
     taken: u128,
     sequence: u32,
 }
@@ -35,10 +36,18 @@ struct Page {
 impl Page {
     fn empty() -> Self {
         Self {
-            bytes: vec![0; PAGE_BYTES].into_boxed_slice(),
+            bytes: None,
             taken: 0,
             sequence: 0,
         }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8; PAGE_BYTES] {
+        self.bytes.get_or_insert_with(|| Box::new([0; PAGE_BYTES]))
+    }
+
+    fn header(&self, at: u32) -> Option<SlotHeader> {
+        SlotHeader::read(self.bytes.as_deref()?, at)
     }
 }
 
@@ -88,9 +97,9 @@ impl Table {
         let mut page = Page::empty();
         page.sequence = sequence;
         if let Some(from) = from {
-            page.bytes.copy_from_slice(copies[from]);
+            page.bytes_mut().copy_from_slice(copies[from]);
         }
-        self.pages.push(page);
+        tight::push(&mut self.pages, page);
         // A torn write leaves one copy damaged and the other whole: nothing that was durable is lost.
         let lost = from.is_none() && checked.contains(&PageCopy::Damaged);
         if lost {
@@ -119,11 +128,13 @@ impl Table {
     pub(crate) fn drop_unmarked(&mut self) {
         for (number, page) in self.pages.iter_mut().enumerate() {
             for cell in 0..CELLS_PER_PAGE {
-                if page.taken & bits(cell, 1) == 0 && SlotHeader::read(&page.bytes, cell).is_some()
-                {
-                    clear_cells(&mut page.bytes, cell, 1);
+                if page.taken & bits(cell, 1) == 0 && page.header(cell).is_some() {
+                    clear_cells(page.bytes_mut(), cell, 1);
                     self.dirty.insert(number as u32);
                 }
+            }
+            if page.taken == 0 && !self.dirty.contains(&(number as u32)) {
+                page.bytes = None;
             }
         }
     }
@@ -135,7 +146,7 @@ impl Table {
         let page = &mut self.pages[number as usize];
         let at = first_run(page.taken, count)?;
         page.taken |= bits(at, count);
-        header.write(&mut page.bytes, at, sums);
+        header.write(page.bytes_mut(), at, sums);
         self.dirty.insert(number);
         Some(number * CELLS_PER_PAGE + at)
     }
@@ -156,7 +167,7 @@ impl Table {
         let number = self.pages_in_use();
         let end = (number + PAGES_STEP).min(self.pages_max);
         for _ in number..end {
-            self.pages.push(Page::empty());
+            tight::push(&mut self.pages, Page::empty());
         }
         if number < end {
             return Some(number);
@@ -169,7 +180,7 @@ impl Table {
     /// The header at a cell.
     pub(crate) fn get(&self, cell: u32) -> Option<SlotHeader> {
         let (page, at) = place_of(cell);
-        SlotHeader::read(&self.pages.get(page as usize)?.bytes, at)
+        self.pages.get(page as usize)?.header(at)
     }
 
     /// The checksums of the header at a cell, of blocks `first..first + count`; None beyond its end.
@@ -179,7 +190,7 @@ impl Table {
             return None;
         }
         let (page, at) = place_of(cell);
-        let bytes = &self.pages[page as usize].bytes;
+        let bytes = self.pages[page as usize].bytes.as_deref()?;
         let mut sums = [0; BLOCKS_MAX];
         for (sum, block) in sums.iter_mut().zip(first..first + count) {
             *sum = read_sum(bytes, at, block);
@@ -196,7 +207,7 @@ impl Table {
         let count = cells(header.len);
         let page = &mut self.pages[number as usize];
         page.taken &= !bits(at, count);
-        clear_cells(&mut page.bytes, at, count);
+        clear_cells(page.bytes_mut(), at, count);
         self.dirty.insert(number);
         self.first_with_room = self.first_with_room.min(number);
     }
@@ -209,7 +220,7 @@ impl Table {
                 while cell < CELLS_PER_PAGE {
                     let at = cell;
                     cell += 1;
-                    if let Some(header) = SlotHeader::read(&page.bytes, at) {
+                    if let Some(header) = page.header(at) {
                         // The cells after it hold its checksums, which may look like anything.
                         cell += cells(header.len).saturating_sub(1).min(CELLS_PER_PAGE);
                         return Some((number as u32 * CELLS_PER_PAGE + at, header));
@@ -218,6 +229,15 @@ impl Table {
                 None
             })
         })
+    }
+
+    /// Bytes of memory that it takes.
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        // What the allocator adds to each page.
+        const MORE: usize = 16;
+        let held = self.pages.iter().filter(|page| page.bytes.is_some());
+        tight::bytes(&self.pages) + held.count() * (PAGE_BYTES + MORE)
     }
 
     /// Whether anything is to be written.
@@ -230,7 +250,13 @@ impl Table {
         let number = self.dirty.pop_first()?;
         let page = &mut self.pages[number as usize];
         page.sequence = page.sequence.wrapping_add(1);
-        out.copy_from_slice(&page.bytes);
+        match &page.bytes {
+            Some(bytes) => out.copy_from_slice(&bytes[..]),
+            None => out.fill(0),
+        }
+        if page.taken == 0 {
+            page.bytes = None;
+        }
         seal_page(out, self.birth, number, page.sequence);
         Some(Sealed {
             page: number,

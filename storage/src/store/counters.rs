@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Counters {
     pub(crate) corrupt: AtomicU64,
     pub(crate) evictions: AtomicU64,
+    pub(crate) index_evictions: AtomicU64,
     pub(crate) io_errors: AtomicU64,
     pub(crate) not_kept: AtomicU64,
 }

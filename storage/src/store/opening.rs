@@ -9,7 +9,7 @@ use crate::contents::Contents;
 use crate::disk::{Common, Disk, DiskOptions, DiskView};
 use crate::flight::FlightError;
 use crate::hot::HotOrder;
-use crate::index::Index;
+use crate::index::{DISKS_MAX, Index};
 use crate::limits::SizeLimit;
 use crate::ram_tier::RamTier;
 use crate::record::Content;
@@ -84,6 +84,9 @@ impl Store {
         let Some(first) = options.paths.first() else {
             return Err(OpenError::NoPath);
         };
+        if options.paths.len() > DISKS_MAX {
+            return Err(OpenError::TooManyPaths);
+        }
         let bytes = options.memory_bytes_max;
         let ram = RamTier::new(bytes).map_err(|source| OpenError::Memory { bytes, source })?;
         let path = first.join("catalogue.redb");
@@ -145,6 +148,7 @@ impl Store {
                 name: place.name.clone(),
                 limit: share_of(options.bytes_max, count),
                 slab_bytes: options.slab_bytes,
+                index_bytes_max: options.index_bytes_max / count.max(1),
                 other_bytes: if number == 0 {
                     Arc::clone(&catalogue_bytes)
                 } else {
@@ -175,6 +179,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 ram,
+                index_bytes_max: options.index_bytes_max,
                 common,
                 contents,
                 catalogue,

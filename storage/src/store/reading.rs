@@ -4,7 +4,8 @@
 use super::counters::read;
 use super::{DiskPiece, Found, Store, Verified};
 use crate::block_io::AlignedBuf;
-use crate::index::{Hot, Location, Shard};
+use crate::disk::piece_at;
+use crate::index::{Hot, Location};
 use crate::ram_tier::FrameWriter;
 use crate::slab::file::Slab;
 use crate::writer::Order;
@@ -22,16 +23,16 @@ impl Store {
     #[must_use]
     pub fn find(&self, id: PieceId) -> Found {
         let mut shard = self.inner.common.index.shard(id);
-        if let Some(location) = shard.location(id) {
-            let disk = &self.inner.disks[usize::from(location.disk())];
-            disk.view.touches.touch(location.place);
-        }
         if let Some(hot) = shard.hot.get_mut(&id) {
             hot.touched = true;
+            if let Some(location) = hot.location {
+                self.touch_place(location);
+            }
             return Found::Ram(Arc::clone(&hot.frame));
         }
-        if let Some(piece) = self.on_disk(&mut shard, id, true) {
-            return Found::Disk(piece);
+        if let Some((location, header, touched)) = shard.touch(id) {
+            self.touch_place(location);
+            return Found::Disk(piece_at(location, &header, touched));
         }
         shard
             .flights
@@ -39,18 +40,17 @@ impl Store {
             .map_or(Found::Absent, |flight| Found::Flight(Arc::clone(flight)))
     }
 
-    /// Where a piece is on disk. `touch`: somebody asks for it.
-    pub(super) fn on_disk(&self, shard: &mut Shard, id: PieceId, touch: bool) -> Option<DiskPiece> {
-        let location = shard.location(id)?;
-        let disk = &self.inner.disks[usize::from(location.disk())];
-        let touched = touch && location.touch();
-        let location = *location;
-        let piece = disk.view.piece(id, location, touched);
-        if piece.is_none() {
-            // Its slab is just being given up.
-            shard.remove(id);
+    fn touch_place(&self, location: Location) {
+        if let Some(disk) = self.inner.disks.get(usize::from(location.disk)) {
+            disk.view.touches.touch(location.place);
         }
-        piece
+    }
+
+    /// Where a piece is on disk. No touch.
+    pub(super) fn on_disk(&self, id: PieceId) -> Option<DiskPiece> {
+        let shard = self.inner.common.index.shard(id);
+        let (location, header) = shard.find(id)?;
+        Some(piece_at(location, &header, false))
     }
 
     /// The descriptor of the slab file a piece lies in, opened for reading at offsets and lengths that are multiples
@@ -63,14 +63,14 @@ impl Store {
 
     /// The slab and the location of a piece, where it still is what it was.
     pub(super) fn still(&self, piece: &DiskPiece) -> Option<(Arc<Slab>, Location)> {
-        let location = *self.inner.common.index.shard(piece.id).location(piece.id)?;
-        if (location.disk(), location.slab()) != (piece.disk, piece.slab) {
+        let (location, header) = self.inner.common.index.shard(piece.id).find(piece.id)?;
+        if (location.disk, location.slab) != (piece.disk, piece.slab)
+            || header.generation != piece.generation
+        {
             return None;
         }
         let disk = self.inner.disks.get(usize::from(piece.disk))?;
-        let slab = disk.view.slab(piece.slab)?;
-        let header = slab.header_if(location.cell(), piece.generation)?;
-        (header.id == piece.id).then_some((slab, location))
+        Some((disk.view.slab(piece.slab)?, location))
     }
 
     /// Checks bytes that were read: `data` is the piece's from block `first_block` (of 64 KiB) on, whole blocks or
@@ -80,12 +80,7 @@ impl Store {
         let Some((slab, location)) = self.still(piece) else {
             return Verified::Moved;
         };
-        match slab.matches(
-            location.cell(),
-            piece.generation,
-            first_block as usize,
-            data,
-        ) {
+        match slab.matches(location.cell, piece.generation, first_block as usize, data) {
             Some(true) => Verified::Good,
             Some(false) => {
                 let counter = &self.inner.common.counters.corrupt;
@@ -116,7 +111,7 @@ impl Store {
         if dropped {
             let forget = Order::Forget {
                 slab: piece.slab,
-                cell: location.cell(),
+                cell: location.cell,
                 generation: piece.generation,
             };
             // Only a closed store has nobody who listens; the table then still names it, and it is found damaged again.
@@ -148,13 +143,15 @@ impl Store {
             return;
         }
         let mut shard = self.inner.common.index.shard(piece.id);
-        if shard.location(piece.id).is_none() || shard.hot.contains_key(&piece.id) {
+        let location = shard.location(piece.id);
+        if location.is_none() || shard.hot.contains_key(&piece.id) {
             return;
         }
         let hot = Hot {
             frame,
             touched: false,
             waits: false,
+            location,
         };
         shard.hot.insert(piece.id, hot);
         drop(shard);

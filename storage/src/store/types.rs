@@ -23,6 +23,8 @@ pub struct StoreOptions {
     pub bytes_max: SizeLimit,
     /// Bytes of the memory tier.
     pub memory_bytes_max: u64,
+    /// Bytes of memory to know the pieces on all disks by. What does not fit in is evicted.
+    pub index_bytes_max: u64,
     /// Bytes of a new slab file; smaller ones are made where the limit is small.
     pub slab_bytes: u64,
 }
@@ -35,6 +37,7 @@ impl StoreOptions {
             paths: vec![path.into()],
             bytes_max: SizeLimit::default(),
             memory_bytes_max: 256 << 20,
+            index_bytes_max: 64 << 20,
             slab_bytes: 1 << 30,
         }
     }
@@ -46,6 +49,11 @@ pub enum OpenError {
     /// No directory was named.
     #[error("no directory for the store is configured; name one under [store] paths")]
     NoPath,
+    /// More directories than disks can be told apart.
+    #[error(
+        "more than 64 directories for the store are configured; name fewer under [store] paths, or join disks"
+    )]
+    TooManyPaths,
     /// A directory cannot be used.
     #[error(
         "cannot use {path} for the store: {source}; larder must be allowed to create files there"
@@ -266,6 +274,12 @@ pub struct Figures {
     pub corrupt_total: u64,
     /// Pieces evicted since the start.
     pub evictions_total: u64,
+    /// Those of them that went for want of memory to know them by.
+    pub index_evictions_total: u64,
+    /// Bytes of memory that the pieces on disk are known by.
+    pub index_bytes: u64,
+    /// The cap on it.
+    pub index_capacity_bytes: u64,
     /// Failed disk operations since the start.
     pub io_errors_total: u64,
     /// Pieces that were fetched but could not be kept.

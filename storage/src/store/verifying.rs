@@ -56,11 +56,7 @@ impl Store {
         mut check: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Looked {
         for _ in 0..TRIES_MAX {
-            let piece = {
-                let mut shard = self.inner.common.index.shard(id);
-                self.on_disk(&mut shard, id, false)
-            };
-            let Some(piece) = piece else {
+            let Some(piece) = self.on_disk(id) else {
                 return Looked::Absent;
             };
             let Some(disk) = self.inner.disks.get(usize::from(piece.disk)) else {

@@ -201,13 +201,7 @@ fn a_damaged_block_page_or_head_is_dropped_and_counted() {
     let pieces: Vec<_> = (0..7).map(|piece| (id(1, piece), 1 << 20)).collect();
     bench.put_all(&pieces);
     bench.disk.commit();
-    let location = *bench
-        .common
-        .index
-        .shard(id(1, 0))
-        .location(id(1, 0))
-        .unwrap();
-    let piece = bench.disk.view.piece(id(1, 0), location, false).unwrap();
+    let piece = bench.place_of(id(1, 0));
     drop(bench);
     let file = |slab: u32| Arc::clone(&dir.files.lock()[&name_of(slab)]);
     // A block of one piece.
@@ -235,13 +229,7 @@ fn a_damaged_block_page_or_head_is_dropped_and_counted() {
     assert_eq!(read(&bench.common.counters.corrupt), 0);
     assert_eq!(bench.check_all(), left + 2);
     // One head: nothing is lost. Both: that slab.
-    let slab = bench
-        .common
-        .index
-        .shard(id(2, 0))
-        .location(id(2, 0))
-        .unwrap()
-        .slab();
+    let slab = bench.place_of(id(2, 0)).slab;
     drop(bench);
     file(slab).lock()[20] ^= 1;
     let mut bench = Bench::open(dir.clone(), CAP, SLAB).unwrap();
@@ -262,14 +250,9 @@ fn of_two_headers_for_one_piece_the_later_counts() {
     bench.disk.commit();
     // Found damaged by a thread that serves, fetched anew, and power lost before the forgetting was durable.
     for piece in 0..2 {
-        assert!(
-            bench
-                .common
-                .index
-                .shard(id(1, piece))
-                .remove(id(1, piece))
-                .is_some()
-        );
+        let mut shard = bench.common.index.shard(id(1, piece));
+        let location = shard.location(id(1, piece)).unwrap();
+        assert!(shard.remove_if(id(1, piece), location));
     }
     bench.put_all(&[(id(1, 0), 1 << 20), (id(1, 1), 500)]);
     bench.disk.commit();
@@ -277,13 +260,7 @@ fn of_two_headers_for_one_piece_the_later_counts() {
     let mut bench = Bench::open(dir, CAP, SLAB).unwrap();
     assert_eq!(bench.check_all(), 2);
     bench.audit();
-    let location = *bench
-        .common
-        .index
-        .shard(id(1, 0))
-        .location(id(1, 0))
-        .unwrap();
-    let piece = bench.disk.view.piece(id(1, 0), location, false).unwrap();
+    let piece = bench.place_of(id(1, 0));
     assert_eq!(piece.generation, 3);
     bench.disk.commit();
     bench.audit();
