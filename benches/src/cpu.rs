@@ -84,6 +84,23 @@ impl Group {
             .filter_map(|path| of_group(path, self.number));
         ticks.sum::<f64>() * TICK_SECONDS
     }
+
+    /// Bytes that they have had read from disks; 0 where this process may not know.
+    #[must_use]
+    pub fn disk_bytes(&self) -> f64 {
+        let bytes = self
+            .stats
+            .iter()
+            .filter_map(|stat| disk_bytes(&stat.with_file_name("io")));
+        bytes.sum()
+    }
+}
+
+/// Bytes that a process has had read from disks, its threads and what the kernel read for it included (proc(5)).
+fn disk_bytes(io: &Path) -> Option<f64> {
+    let io = fs::read_to_string(io).ok()?;
+    let line = io.lines().find_map(|line| line.strip_prefix("read_bytes:"));
+    line?.trim().parse().ok()
 }
 
 /// What the process has run, if it is of that group.

@@ -1,4 +1,4 @@
-//! Which servers are compared, and what larder is to cost next to each. The rule: the aims are data, in one table.
+//! What is compared. The rule: a server is its name and its configuration; how it is started is the same for all.
 
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,28 @@ pub enum Kind {
     Larder,
     /// This project, on epoll.
     LarderEpoll,
+    /// What loopback can do: sendfile of 64 MiB bodies from the page cache, whatever range is asked of the others.
+    Loopback,
+    /// Ranges from plain memory by tokio-uring, without anything around them.
+    TokioUring,
+    /// No server: the same reads of the disk by fio, O_DIRECT on io_uring, as deep as there are connections.
+    Fio,
 }
+
+/// All, by the name that tables and the command line have.
+pub const KINDS: [Kind; 11] = [
+    Kind::NginxStatic,
+    Kind::NginxAio,
+    Kind::NginxDirectio,
+    Kind::NginxSliceLancache,
+    Kind::NginxSliceTuned,
+    Kind::Varnish,
+    Kind::Larder,
+    Kind::LarderEpoll,
+    Kind::Loopback,
+    Kind::TokioUring,
+    Kind::Fio,
+];
 
 impl Kind {
     /// For tables and file names.
@@ -34,6 +55,27 @@ impl Kind {
             Self::Varnish => "varnish",
             Self::Larder => "larder",
             Self::LarderEpoll => "larder-epoll",
+            Self::Loopback => "loopback",
+            Self::TokioUring => "tokio-uring",
+            Self::Fio => "fio",
+        }
+    }
+
+    /// The one of that name, for the command line.
+    ///
+    /// # Errors
+    /// There is none; in words, with those that there are.
+    pub fn by_name(name: &str) -> Result<Self, String> {
+        let found = KINDS.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| format!("one of {}", KINDS.map(Self::name).join(", ")))
+    }
+
+    /// Bytes of the ranges that it is asked for, where the others are asked for `range_bytes`.
+    #[must_use]
+    pub const fn asked_bytes(self, range_bytes: u64) -> u64 {
+        match self {
+            Self::Loopback => 64 << 20,
+            _ => range_bytes,
         }
     }
 
@@ -54,118 +96,7 @@ impl Kind {
                 Some(include_str!("../baselines/nginx-slice-lancache.conf"))
             }
             Self::NginxSliceTuned => Some(include_str!("../baselines/nginx-slice-tuned.conf")),
-            Self::Varnish | Self::Larder | Self::LarderEpoll => None,
+            _ => None,
         }
     }
 }
-
-/// What is compared of two servers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Bound {
-    /// CPU seconds per GB of one over those of the other, at most.
-    CostMax(f64),
-    /// GB/s of one over those of the other, at least.
-    SpeedMin(f64),
-}
-
-/// The work that servers are compared at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Work {
-    /// Bytes of a range.
-    pub range_bytes: u64,
-    /// Requests under way on each connection.
-    pub pipeline: usize,
-    /// Nothing of it is in memory.
-    pub cold: bool,
-    /// By HTTPS.
-    pub tls: bool,
-}
-
-/// One server next to another.
-#[derive(Clone, Copy, Debug)]
-pub struct Aim {
-    /// At what.
-    pub work: Work,
-    /// Whose figure.
-    pub of: Kind,
-    /// Over whose.
-    pub against: Kind,
-    /// How far.
-    pub bound: Bound,
-}
-
-const fn warm(kib: u64, against: Kind, ratio: f64) -> Aim {
-    Aim {
-        work: Work {
-            range_bytes: kib << 10,
-            pipeline: 1,
-            cold: false,
-            tls: false,
-        },
-        of: Kind::Larder,
-        against,
-        bound: Bound::CostMax(ratio),
-    }
-}
-
-const fn pipelined(kib: u64) -> Aim {
-    let mut aim = warm(kib, Kind::NginxStatic, 1.0 / 1.1);
-    aim.work.pipeline = 8;
-    aim
-}
-
-const fn epoll(kib: u64) -> Aim {
-    Aim {
-        of: Kind::LarderEpoll,
-        ..warm(kib, Kind::Larder, 1.05)
-    }
-}
-
-const fn cold(kib: u64, against: Kind, ratio: f64) -> Aim {
-    let mut aim = warm(kib, against, ratio);
-    aim.work.cold = true;
-    aim.bound = Bound::SpeedMin(ratio);
-    aim
-}
-
-const fn tls(kib: u64, against: Kind) -> Aim {
-    let mut aim = warm(kib, against, 0.9);
-    aim.work.tls = true;
-    aim
-}
-
-/// What larder is to reach.
-pub const AIMS: [Aim; 31] = [
-    warm(1024, Kind::NginxStatic, 1.00),
-    warm(1024, Kind::NginxSliceLancache, 0.80),
-    warm(1024, Kind::NginxSliceTuned, 0.66),
-    warm(1024, Kind::Varnish, 0.35),
-    warm(64, Kind::NginxStatic, 0.65),
-    warm(64, Kind::NginxSliceLancache, 0.34),
-    warm(64, Kind::NginxSliceTuned, 0.48),
-    warm(64, Kind::Varnish, 0.29),
-    warm(16, Kind::NginxStatic, 0.70),
-    warm(16, Kind::NginxSliceLancache, 0.24),
-    warm(16, Kind::NginxSliceTuned, 0.34),
-    warm(16, Kind::Varnish, 0.25),
-    // Answers of 4 KiB have the same bytes everywhere: requests per CPU second, the other way round.
-    warm(4, Kind::NginxStatic, 1.0 / 1.4),
-    warm(4, Kind::NginxSliceLancache, 1.0 / 4.4),
-    warm(4, Kind::NginxSliceTuned, 1.0 / 2.8),
-    warm(4, Kind::Varnish, 1.0 / 3.7),
-    pipelined(4),
-    pipelined(16),
-    epoll(4),
-    epoll(16),
-    epoll(64),
-    epoll(1024),
-    cold(128, Kind::NginxStatic, 4.0),
-    cold(128, Kind::NginxAio, 1.7),
-    cold(1024, Kind::NginxStatic, 2.5),
-    cold(1024, Kind::NginxSliceTuned, 1.15),
-    cold(1024, Kind::NginxDirectio, 1.15),
-    tls(64, Kind::NginxStatic),
-    tls(64, Kind::NginxSliceTuned),
-    tls(1024, Kind::NginxStatic),
-    tls(1024, Kind::NginxSliceTuned),
-];

@@ -2,9 +2,12 @@
 //! on the same core.
 #![forbid(unsafe_code)]
 
+pub mod aims;
+pub mod bare;
 pub mod command;
 pub mod cpu;
 pub mod figures;
+pub mod fio;
 pub mod kind;
 pub mod latency;
 pub mod line;
@@ -14,3 +17,4 @@ pub mod place;
 pub mod secure;
 pub mod servers;
 pub mod side_by_side;
+pub mod table;

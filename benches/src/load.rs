@@ -34,8 +34,8 @@ pub struct Load {
     pub host: String,
     /// Bytes of each range; they begin at multiples of it.
     pub range_bytes: u64,
-    /// All ranges once, in order, by whichever connection is free; otherwise random ones until the time is over.
-    pub once: bool,
+    /// Which ranges.
+    pub order: Order,
     /// Connections at once.
     pub connections: usize,
     /// Requests that each connection has under way.
@@ -50,6 +50,18 @@ pub struct Load {
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Whose work is measured meanwhile.
     pub watch: Option<Watch>,
+}
+
+/// Which ranges are asked for. Each goes to whichever connection is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Random ones until the time is over.
+    Random,
+    /// The same, but none twice, so that none is there because it was asked for before. It is a fault where they do
+    /// not last.
+    Shuffled,
+    /// All of them once, in order, however long it takes.
+    Once,
 }
 
 /// A server whose work is measured for just as long as the load.
@@ -82,6 +94,8 @@ pub struct Outcome {
     pub core_seconds: f64,
     /// Seconds that the watched processes ran.
     pub process_seconds: f64,
+    /// Bytes that the watched processes had from disks.
+    pub disk_bytes: f64,
     /// Seconds that this process ran: near to [`Outcome::seconds`] it is the client that was measured.
     pub client_seconds: f64,
 }
@@ -123,6 +137,7 @@ struct Mark {
     core: f64,
     processes: f64,
     client: f64,
+    disk_bytes: f64,
 }
 
 impl Load {
@@ -133,13 +148,13 @@ impl Load {
     /// fault.
     pub fn run(&self) -> io::Result<Outcome> {
         let mut run = Run::start(self)?;
-        if !self.once {
+        if self.order != Order::Once {
             run.until(Instant::now() + self.warm_up)?;
             run.reset();
         }
         let before = run.mark()?;
         let from = Instant::now();
-        let until = (!self.once).then(|| from + self.duration);
+        let until = (self.order != Order::Once).then(|| from + self.duration);
         match until {
             Some(until) => run.until(until)?,
             None => run.drain(None)?,
@@ -154,6 +169,7 @@ impl Load {
             core_seconds: after.core - before.core,
             process_seconds: after.processes - before.processes,
             client_seconds: after.client - before.client,
+            disk_bytes: after.disk_bytes - before.disk_bytes,
             ..Outcome::default()
         };
         outcome.bytes = outcome.of_each.iter().sum();
@@ -162,7 +178,20 @@ impl Load {
         run.drain(Some(Instant::now() + LAST_ANSWERS_MAX))?;
         outcome.compared = run.shared.compared;
         outcome.faults = run.faults;
+        if self.order == Order::Shuffled && run.shared.asked >= self.ranges() {
+            outcome
+                .faults
+                .push("the ranges did not last; take a larger object".to_owned());
+        }
         Ok(outcome)
+    }
+
+    /// How many ranges there are.
+    fn ranges(&self) -> u64 {
+        match self.order {
+            Order::Once => self.file.len.div_ceil(self.range_bytes),
+            _ => self.file.len / self.range_bytes,
+        }
     }
 }
 
@@ -188,6 +217,7 @@ impl<'l> Run<'l> {
             shared: Shared {
                 stop: false,
                 next: 0,
+                asked: 0,
                 requests: 0,
                 compared: 0,
                 latencies: Latencies::default(),
@@ -243,10 +273,17 @@ impl<'l> Run<'l> {
     }
 
     fn until(&mut self, until: Instant) -> io::Result<()> {
-        while self.alive > 0 && Instant::now() < until {
+        while self.alive > 0 && Instant::now() < until && !self.ran_out() {
             self.turn(Some(until))?;
         }
         Ok(())
+    }
+
+    /// Whether there is nothing left to ask for, and all answers have come.
+    fn ran_out(&self) -> bool {
+        self.load.order == Order::Shuffled
+            && self.shared.asked >= self.load.ranges()
+            && self.connections.iter().all(Connection::is_done)
     }
 
     /// Takes answers until no connection waits for any.
@@ -281,6 +318,7 @@ impl<'l> Run<'l> {
         Ok(Mark {
             core: cpu::core_seconds(watch.core).map_err(io::Error::other)?,
             processes: group.seconds(),
+            disk_bytes: group.disk_bytes(),
             client,
         })
     }

@@ -2,6 +2,7 @@
 //! of the machine can make bulk sends on loopback several times dearer.
 
 use anyhow::{Context, Result, ensure};
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -46,6 +47,87 @@ pub fn enter() -> Result<()> {
         .env("PATH", path())
         .exec();
     Err(error).context("cannot start unshare(1)")
+}
+
+/// Where the kernel is told about pages for memory files of 64 KiB.
+const PAGES: &str = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/shmem_enabled";
+
+/// Lets memory files have pages of 64 KiB for those who ask, as larder's installation does. When it is dropped, the
+/// setting is what it was before.
+#[derive(Debug)]
+pub struct Pages {
+    before: Option<String>,
+}
+
+impl Pages {
+    /// Sets it, where this is root and the kernel has it.
+    #[must_use]
+    pub fn advised() -> Self {
+        let before = pages().filter(|now| now != "advise");
+        let set = before.is_some() && fs::write(PAGES, "advise").is_ok();
+        Self {
+            before: before.filter(|_| set),
+        }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before
+            && let Err(error) = fs::write(PAGES, before)
+        {
+            eprintln!("!! {PAGES} stays at \"advise\", it was {before:?}: {error}");
+        }
+    }
+}
+
+/// The setting, which is the word in brackets.
+fn pages() -> Option<String> {
+    let words = fs::read_to_string(PAGES).ok()?;
+    let (_, word) = words.split_once('[')?;
+    Some(word.split_once(']')?.0.to_owned())
+}
+
+/// Where and when a run is, in a line: without it a figure is none.
+#[must_use]
+pub fn machine() -> String {
+    let said = |program: &str, argument: &str| {
+        let output = Command::new(program).arg(argument).output();
+        let output = output.map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&output).trim().to_owned()
+    };
+    let field = |file: &str, name: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split_once(':'));
+        value.map_or_else(
+            || "unknown".to_owned(),
+            |(_, value)| value.trim().to_owned(),
+        )
+    };
+    let memory = field("/proc/meminfo", "MemTotal").replace(" kB", "");
+    format!(
+        "{}, Linux {}, {} cores ({}), {:.0} GiB, pages of 64 KiB for memory files: {}, {}",
+        said("date", "+%F"),
+        said("uname", "-r"),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        field("/proc/cpuinfo", "model name"),
+        memory.parse::<f64>().unwrap_or(0.0) / f64::from(1 << 20),
+        pages().as_deref().unwrap_or("not in this kernel"),
+        match is_inside() {
+            true => "own network namespace with cubic",
+            false => "NOT in a network namespace of its own",
+        },
+    )
+}
+
+/// Empties the page cache, so that what is not in a server's own memory comes from the disk.
+///
+/// # Errors
+/// This is not root.
+pub fn drop_caches() -> Result<()> {
+    run("sync", &[])?;
+    fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop the page cache; run it as root")
 }
 
 /// Whether this is root.

@@ -124,6 +124,25 @@ impl Server {
         Self::start(Kind::Varnish, command, address, directory)
     }
 
+    /// Starts a server that has nothing around it, for the ranges of one file.
+    ///
+    /// # Errors
+    /// It does not start, in its own words.
+    pub fn bare(
+        kind: Kind,
+        directory: &Path,
+        file: &Path,
+        address: SocketAddr,
+        core: Option<usize>,
+    ) -> Result<Self> {
+        let mut command = pinned(&beside("larder-bare")?, core);
+        command
+            .args(["--kind", kind.name(), "--address", &address.to_string()])
+            .arg("--file")
+            .arg(file);
+        Self::start(kind, command, address, directory)
+    }
+
     /// Starts larder.
     ///
     /// # Errors

@@ -1,18 +1,20 @@
 //! The same load on several servers, in turns. The rule: one server on one core, the client on another, rounds
-//! interleaved, medians with their ends; what any client saw wrong makes the run worthless.
+//! interleaved; what any client saw wrong makes the run worthless.
 
-use crate::kind::{AIMS, Bound, Kind, Work};
-use crate::latency::Spread;
+use crate::aims::Work;
+use crate::fio::{self, Pattern};
+use crate::kind::Kind;
 use crate::office::named;
-use crate::place::beside;
+use crate::place::{beside, drop_caches};
 use crate::secure::Certificate;
 use crate::servers::{LarderSetup, Server, pinned, plain};
+use crate::table::{Row, Sample};
 use anyhow::{Context, Result, ensure};
 use larder::demo::content::{File, PIECE_BYTES};
 use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const SERVER_CORE: usize = 0;
 const CLIENT_CORE: usize = 1;
@@ -20,91 +22,52 @@ const CLIENT_CORE: usize = 1;
 /// The name by which larder's clients call the origin.
 const HOST: &str = "download.windowsupdate.com";
 
+/// Cold is what comes from the disk, but for the little that a memory of 6 % of the set happens to hold.
+const FROM_DISK_MIN: f64 = 0.93;
+
 /// What is compared, and how long.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// Which servers.
-    pub kinds: Vec<Kind>,
+    /// Which work by which servers, in this order.
+    pub parts: Vec<Part>,
     /// Bytes of the object.
     pub content_bytes: u64,
-    /// Nothing of it is in memory when a round begins; otherwise all of it is.
-    pub cold: bool,
-    /// Bytes of a range, one run for each.
-    pub range_bytes: Vec<u64>,
-    /// Connections.
-    pub connections: usize,
-    /// Requests under way on each.
-    pub pipeline: usize,
     /// Rounds.
     pub rounds: usize,
-    /// Seconds of load in each round.
+    /// Seconds of load in each round before it is measured.
+    pub warm_up_seconds: f64,
+    /// Seconds of load in each round that are measured.
     pub seconds: f64,
-    /// All of them by TLS.
-    pub tls: bool,
 }
 
-/// One server at one size in one round.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// Body bytes.
-    pub bytes: f64,
-    /// Answers.
-    pub requests: f64,
-    /// Seconds of load.
-    pub seconds: f64,
-    /// Latencies in milliseconds: median, 99th percentile, slowest.
-    pub latency_ms: [f64; 3],
-    /// 1 where all connections got the same.
-    pub fairness: f64,
-    /// Busy seconds of the server's core.
-    pub core_seconds: f64,
-    /// Seconds that the server's processes ran.
-    pub process_seconds: f64,
-}
-
-/// All rounds of one server at one size.
+/// One work, and who does it. All parts of a comparison are cold or none, and by TLS or none.
 #[derive(Clone, Debug)]
-pub struct Row {
-    /// Which server.
-    pub kind: Kind,
-    /// At what.
+pub struct Part {
+    /// The work.
     pub work: Work,
-    /// Its rounds.
-    pub samples: Vec<Sample>,
-}
-
-impl Row {
-    /// A figure of each round.
-    fn spread(&self, of: impl Fn(&Sample) -> f64) -> Spread {
-        Spread::of(self.samples.iter().map(of))
-    }
-
-    /// Body bytes each second.
-    #[must_use]
-    pub fn gigabytes_per_second(&self) -> Spread {
-        self.spread(|s| s.bytes / s.seconds / 1e9)
-    }
-
-    /// Busy seconds of the server's core for each GB.
-    #[must_use]
-    pub fn core_seconds_per_gb(&self) -> Spread {
-        self.spread(|s| s.core_seconds / s.bytes * 1e9)
-    }
-
-    /// Seconds of the server's processes for each GB.
-    #[must_use]
-    pub fn process_seconds_per_gb(&self) -> Spread {
-        self.spread(|s| s.process_seconds / s.bytes * 1e9)
-    }
+    /// By whom.
+    pub kinds: Vec<Kind>,
 }
 
 /// What came of a comparison.
 #[derive(Clone, Debug)]
 pub struct Compared {
-    /// One for each server and size.
+    /// One for each server and work.
     pub rows: Vec<Row>,
     /// Of larder's requests, those answered on shard threads; None without larder.
     pub on_shard: Option<f64>,
+    /// Why some of it does not say what it should.
+    pub complaints: Vec<String>,
+}
+
+/// What is served, and by whom.
+#[derive(Debug)]
+struct Field {
+    file: File,
+    path: PathBuf,
+    tls: Option<Certificate>,
+    servers: Vec<Server>,
+    _origin: Server,
 }
 
 impl Comparison {
@@ -113,6 +76,67 @@ impl Comparison {
     /// # Errors
     /// A server does not start, or a client saw something wrong.
     pub fn run(&self, directory: &Path) -> Result<Compared> {
+        let field = self.set_up(directory)?;
+        let mut complaints = Vec::new();
+        let mut rows = Vec::new();
+        for Part { work, kinds } in &self.parts {
+            let with_fio = fio::is_there();
+            if kinds.contains(&Kind::Fio) && !with_fio {
+                complaints
+                    .push("NOT COMPARED with the disk itself: fio is not installed".to_owned());
+            }
+            let kinds = kinds.iter().filter(|kind| with_fio || **kind != Kind::Fio);
+            let mut of_work: Vec<Row> = kinds
+                .map(|kind| Row {
+                    kind: *kind,
+                    work: *work,
+                    samples: Vec::new(),
+                })
+                .collect();
+            for round in 0..self.rounds {
+                for row in &mut of_work {
+                    eprint!(
+                        "\r  {:>5} KiB, {:<16} round {}, {:<24}",
+                        work.range_bytes >> 10,
+                        work.manner(),
+                        round + 1,
+                        row.kind.name()
+                    );
+                    if work.cold {
+                        drop_caches()?;
+                    }
+                    row.samples.push(self.sample(&field, row.kind, *work)?);
+                }
+            }
+            for row in of_work
+                .iter()
+                .filter(|row| work.cold && row.kind.is_larder())
+            {
+                let from_disk = row.spread(|s| s.disk_bytes / s.bytes).median;
+                if from_disk < FROM_DISK_MIN {
+                    complaints.push(format!(
+                        "NOT COLD: only {from_disk:.2} of the bytes came from the disk"
+                    ));
+                }
+            }
+            rows.extend(of_work);
+        }
+        eprintln!("\r{:72}\r", "");
+        let larder = field.servers.iter().find(|server| server.kind.is_larder());
+        let on_shard = larder.map(|server| {
+            let name = "larder_http_served_total";
+            let on_shard = server.metric(name, "by=\"shard\"")?;
+            Ok::<_, anyhow::Error>(on_shard / server.metric(name, "")?)
+        });
+        Ok(Compared {
+            rows,
+            on_shard: on_shard.transpose()?,
+            complaints,
+        })
+    }
+
+    /// Makes the object, starts every server and lets it have all of the object once or more.
+    fn set_up(&self, directory: &Path) -> Result<Field> {
         let file = named(File {
             title: "the object",
             hosts: vec![HOST.to_owned()],
@@ -124,14 +148,17 @@ impl Comparison {
         });
         let root = directory.join("root");
         write_out(&file, &root)?;
+        let path = root.join(&file.path[1..]);
+        let any = |of: fn(&Work) -> bool| self.parts.iter().any(|part| of(&part.work));
+        let (cold, by_tls) = (any(|work| work.cold), any(|work| work.tls));
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (origin, mut port) = (at(8700), 8701);
         let of_origin = Kind::NginxStatic;
-        let _origin = Server::nginx(of_origin, directory, &root, origin, origin, None, None)?;
-        let tls = self.tls.then(|| Certificate::make(directory)).transpose()?;
+        let of_all = Server::nginx(of_origin, directory, &root, origin, origin, None, None)?;
+        let tls = by_tls.then(|| Certificate::make(directory)).transpose()?;
         let setup = LarderSetup {
             connect: vec![(HOST.to_owned(), origin)],
-            memory: match self.cold {
+            memory: match cold {
                 true => "256MiB".to_owned(),
                 // The memory tier is a part of it, and holds all of the content.
                 false => format!("{}MiB", (self.content_bytes >> 20) * 3 + 512),
@@ -140,10 +167,13 @@ impl Comparison {
             tls: tls.clone(),
             ..LarderSetup::default()
         };
-        let mut servers = Vec::new();
-        for kind in &self.kinds {
+        let mut servers: Vec<Server> = Vec::new();
+        for kind in self.parts.iter().flat_map(|part| &part.kinds) {
             let core = Some(SERVER_CORE);
-            servers.push(match kind {
+            if *kind == Kind::Fio || servers.iter().any(|server| server.kind == *kind) {
+                continue;
+            }
+            let server = match kind {
                 Kind::Larder => Server::larder(directory, at(port), &setup, core)?,
                 Kind::LarderEpoll => {
                     let setup = LarderSetup {
@@ -156,96 +186,80 @@ impl Comparison {
                     let bytes = self.content_bytes * 3 / 2;
                     Server::varnish(directory, bytes, at(port), origin, core)?
                 }
+                Kind::Loopback | Kind::TokioUring => {
+                    Server::bare(*kind, directory, &path, at(port), core)?
+                }
                 kind => {
                     let tls = tls.as_ref();
                     Server::nginx(*kind, directory, &root, at(port), origin, core, tls)?
                 }
-            });
+            };
             port += 1;
-        }
-        for server in &servers {
             // Twice and more, so that what must be asked for twice to stay in memory is there.
-            for _ in 0..if self.cold { 1 } else { 3 } {
-                let address = match self.tls {
+            let times = match (kind, cold) {
+                // They have read the file, or leave it where the one above has it: in the page cache.
+                (Kind::Loopback | Kind::TokioUring, _) => 0,
+                (_, true) => 1,
+                (_, false) => 3,
+            };
+            for _ in 0..times {
+                eprint!("\r  filling {:<40}", kind.name());
+                let address = match by_tls {
                     true => plain(server.address),
                     false => server.address,
                 };
-                read_through(server, address, &file)?;
+                read_through(&server, address, &file)?;
             }
+            servers.push(server);
         }
-        let mut rows = Vec::new();
-        for range_bytes in &self.range_bytes {
-            let work = Work {
-                range_bytes: *range_bytes,
-                pipeline: self.pipeline,
-                cold: self.cold,
-                tls: self.tls,
-            };
-            let mut of_size: Vec<Row> = servers
-                .iter()
-                .map(|server| Row {
-                    kind: server.kind,
-                    work,
-                    samples: Vec::new(),
-                })
-                .collect();
-            for round in 0..self.rounds {
-                for (server, row) in servers.iter().zip(&mut of_size) {
-                    eprint!(
-                        "\r  {range_bytes:>8} bytes, round {}, {:<24}",
-                        round + 1,
-                        row.kind.name()
-                    );
-                    if self.cold {
-                        drop_caches()?;
-                    }
-                    row.samples
-                        .push(self.sample(server, &file, *range_bytes, tls.as_ref())?);
-                }
-            }
-            rows.extend(of_size);
-        }
-        eprintln!("\r{:60}\r", "");
-        let larder = servers.iter().find(|server| server.kind.is_larder());
-        let on_shard = larder.map(|server| {
-            let name = "larder_http_served_total";
-            let on_shard = server.metric(name, "by=\"shard\"")?;
-            Ok::<_, anyhow::Error>(on_shard / server.metric(name, "")?)
-        });
-        Ok(Compared {
-            rows,
-            on_shard: on_shard.transpose()?,
+        Ok(Field {
+            file,
+            path,
+            tls,
+            servers,
+            _origin: of_all,
         })
     }
 
-    fn sample(
-        &self,
-        server: &Server,
-        file: &File,
-        range_bytes: u64,
-        tls: Option<&Certificate>,
-    ) -> Result<Sample> {
+    fn sample(&self, field: &Field, kind: Kind, work: Work) -> Result<Sample> {
+        if kind == Kind::Fio {
+            let pattern = Pattern {
+                rw: "randread",
+                file: &field.path,
+                file_bytes: field.file.len,
+                block_bytes: work.range_bytes,
+                depth: work.connections * work.pipeline,
+                warm_up_seconds: self.warm_up_seconds,
+                seconds: Some(self.seconds),
+                core: SERVER_CORE,
+            };
+            return pattern.run();
+        }
+        let server = field.servers.iter().find(|server| server.kind == kind);
+        let server = server.with_context(|| format!("{} was not started", kind.name()))?;
         let mut command = pinned(&beside("larder-load")?, Some(CLIENT_CORE));
-        if let Some(tls) = tls {
+        if let Some(tls) = &field.tls {
             command.arg("--tls").arg(&tls.cert);
         }
-        let output = command
-            .args(["--address", &server.address.to_string()])
-            .args(["--path", &file.path, "--host", HOST])
-            .args([
-                "--size",
-                &file.len.to_string(),
-                "--seed",
-                &file.seed.to_string(),
-            ])
-            .args(["--range-bytes", &range_bytes.to_string()])
-            .args(["--connections", &self.connections.to_string()])
-            .args(["--pipeline", &self.pipeline.to_string()])
-            .args(["--watch-core", &SERVER_CORE.to_string()])
-            .args(["--watch-group", &server.group().to_string()])
-            .args(["--seconds", &self.seconds.to_string()])
-            .output()
-            .context("cannot start larder-load")?;
+        if work.cold {
+            command.arg("--no-repeats");
+        }
+        let mut option = |name: &str, value: &dyn std::fmt::Display| {
+            command.arg(name).arg(value.to_string());
+        };
+        option("--address", &server.address);
+        option("--path", &field.file.path);
+        option("--host", &HOST);
+        option("--size", &field.file.len);
+        option("--seed", &field.file.seed);
+        option("--range-bytes", &kind.asked_bytes(work.range_bytes));
+        option("--connections", &work.connections);
+        option("--pipeline", &work.pipeline);
+        option("--warm-up-seconds", &self.warm_up_seconds);
+        option("--seconds", &self.seconds);
+        option("--watch-core", &SERVER_CORE);
+        option("--watch-group", &server.group());
+        let output = command.output().context("cannot start larder-load")?;
         ensure!(
             output.status.success(),
             "{}: {}{}",
@@ -261,16 +275,13 @@ impl Comparison {
             seconds: figure("seconds"),
             latency_ms: [figure("p50_ms"), figure("p99_ms"), figure("max_ms")],
             fairness: figure("fairness"),
+            slowest_share: figure("slowest_share"),
             core_seconds: figure("core_seconds"),
             process_seconds: figure("process_seconds"),
+            client_seconds: figure("client_seconds"),
+            disk_bytes: figure("disk_bytes"),
         })
     }
-}
-
-/// Empties the page cache, so that what is not in a server's own memory comes from the disk.
-fn drop_caches() -> Result<()> {
-    crate::place::run("sync", &[])?;
-    fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop the page cache; run it as root")
 }
 
 /// Makes the object up as a real file.
@@ -310,71 +321,4 @@ fn read_through(server: &Server, address: SocketAddr, file: &File) -> Result<()>
     let name = server.kind.name();
     ensure!(tally.faults.is_empty(), "{name}: {}", tally.faults[0]);
     Ok(())
-}
-
-/// How the aims that were measured stand, a line each, and whether all were reached.
-#[must_use]
-pub fn aims(rows: &[Row]) -> (String, bool) {
-    let (mut lines, mut good) = (String::new(), true);
-    for aim in &AIMS {
-        let of = |kind| {
-            let mut rows = rows.iter();
-            rows.find(|row| row.kind == kind && row.work == aim.work)
-        };
-        let (Some(own), Some(other)) = (of(aim.of), of(aim.against)) else {
-            continue;
-        };
-        let (what, ratio, bound, reached) = match aim.bound {
-            Bound::CostMax(most) => {
-                let [own, other] = [own, other].map(|row| row.core_seconds_per_gb().median);
-                ("CPU s/GB", own / other, most, own / other <= most)
-            }
-            Bound::SpeedMin(least) => {
-                let [own, other] = [own, other].map(|row| row.gigabytes_per_second().median);
-                ("GB/s", own / other, least, own / other >= least)
-            }
-        };
-        good &= reached;
-        lines.push_str(&format!(
-            "{:>5} KiB{}: {what} of {} / {}: {ratio:.2} (aim {bound:.2}{})\n",
-            aim.work.range_bytes >> 10,
-            match (aim.work.cold, aim.work.tls) {
-                (true, _) => ", cold",
-                (false, true) => ", TLS",
-                (false, false) => "",
-            },
-            aim.of.name(),
-            aim.against.name(),
-            if reached { "" } else { ", missed" },
-        ));
-    }
-    (lines, good)
-}
-
-/// The rows as a table in Markdown.
-#[must_use]
-pub fn table(rows: &[Row]) -> String {
-    let mut table = "| range | server | GB/s | requests/s | p50 ms | p99 ms | max ms | fairness | core s/GB | process s/GB |\n\
-                     |---|---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
-    for row in rows {
-        let cell = |of: &dyn Fn(&Sample) -> f64, digits: usize| {
-            let Spread { min, median, max } = row.spread(of);
-            format!("{min:.digits$}/**{median:.digits$}**/{max:.digits$}")
-        };
-        table.push_str(&format!(
-            "| {} KiB | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
-            row.work.range_bytes >> 10,
-            row.kind.name(),
-            cell(&|s| s.bytes / s.seconds / 1e9, 2),
-            cell(&|s| s.requests / s.seconds, 0),
-            cell(&|s| s.latency_ms[0], 2),
-            cell(&|s| s.latency_ms[1], 2),
-            cell(&|s| s.latency_ms[2], 1),
-            cell(&|s| s.fairness, 3),
-            cell(&|s| s.core_seconds / s.bytes * 1e9, 3),
-            cell(&|s| s.process_seconds / s.bytes * 1e9, 3),
-        ));
-    }
-    table
 }

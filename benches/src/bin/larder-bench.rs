@@ -41,6 +41,7 @@ commands! {
     Origin(figures::shaped::FarEnd),
     Restart(figures::restart::Restart),
     SideBySide(command::SideBySide),
+    SlotWrites(figures::slot_writes::SlotWrites),
     ThinLine(figures::thin_line::ThinLine),
 }
 

@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use larder::demo::content::File;
-use larder_benches::load::{Load, Watch};
+use larder_benches::load::{Load, Order, Watch};
 use larder_benches::secure;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -35,6 +35,9 @@ struct Args {
     /// Ask for every range once, in order, and end then.
     #[arg(long)]
     once: bool,
+    /// Ask for no range twice.
+    #[arg(long, conflicts_with = "once")]
+    no_repeats: bool,
     /// Connections at once.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -80,7 +83,11 @@ fn main() -> anyhow::Result<ExitCode> {
         },
         host: args.host,
         range_bytes: args.range_bytes,
-        once: args.once,
+        order: match (args.once, args.no_repeats) {
+            (true, _) => Order::Once,
+            (_, true) => Order::Shuffled,
+            _ => Order::Random,
+        },
         connections: args.connections,
         pipeline: args.pipeline,
         warm_up: Duration::from_secs_f64(args.warm_up_seconds),
@@ -105,6 +112,7 @@ fn main() -> anyhow::Result<ExitCode> {
         "slowest_share": outcome.slowest_share(),
         "core_seconds": outcome.core_seconds,
         "process_seconds": outcome.process_seconds,
+        "disk_bytes": outcome.disk_bytes,
         "client_seconds": outcome.client_seconds,
         "faults": outcome.faults.len(),
     });

@@ -55,18 +55,36 @@ impl MakeStore {
 /// # Errors
 /// The store can not be opened, or has a piece already.
 pub fn fill(path: &Path, filling: Filling) -> Result<Store> {
+    let store = open(path, filling)?;
+    put(&store, filling)?;
+    Ok(store)
+}
+
+/// A store below `path` with room for the filling.
+///
+/// # Errors
+/// The store can not be opened.
+pub fn open(path: &Path, filling: Filling) -> Result<Store> {
+    std::fs::create_dir_all(path)?;
+    let bytes = filling.pieces * u64::from(filling.piece_bytes);
+    Ok(Store::open(StoreOptions {
+        bytes_max: SizeLimit::bytes((8 << 30) + 2 * bytes),
+        memory_bytes_max: 512 << 20,
+        ..StoreOptions::new(path)
+    })?)
+}
+
+/// Stores the pieces; they are on disk when it returns.
+///
+/// # Errors
+/// The store has a piece already.
+pub fn put(store: &Store, filling: Filling) -> Result<()> {
     let Filling {
         pieces,
         objects,
         piece_bytes,
     } = filling;
     let of_each = pieces.div_ceil(objects);
-    std::fs::create_dir_all(path)?;
-    let store = Store::open(StoreOptions {
-        bytes_max: SizeLimit::bytes((8 << 30) + 2 * pieces * u64::from(piece_bytes)),
-        memory_bytes_max: 512 << 20,
-        ..StoreOptions::new(path)
-    })?;
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)?
         .as_secs();
@@ -82,10 +100,7 @@ pub fn fill(path: &Path, filling: Filling) -> Result<Store> {
             piece: u32::try_from(number % of_each)?,
         };
         let Claim::Owner(flight) = store.claim(id, piece_bytes) else {
-            bail!(
-                "{} has pieces already; name an empty directory",
-                path.display()
-            );
+            bail!("the store has pieces already; name an empty directory");
         };
         let writer = match store.frame(piece_bytes) {
             Some(writer) => writer,
@@ -104,7 +119,7 @@ pub fn fill(path: &Path, filling: Filling) -> Result<Store> {
         store.keep(&flight);
     }
     store.flush();
-    Ok(store)
+    Ok(())
 }
 
 /// A key is a hash: its bytes are spread.

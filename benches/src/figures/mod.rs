@@ -6,4 +6,5 @@ pub mod filled;
 pub mod once;
 pub mod restart;
 pub mod shaped;
+pub mod slot_writes;
 pub mod thin_line;

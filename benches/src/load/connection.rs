@@ -1,8 +1,8 @@
 //! One connection of the load: asks, takes answers apart, and asks again. The rule: what is not compared is dropped
 //! inside the kernel, and a request costs no memory.
 
-use super::Load;
 use super::stream::Stream;
+use super::{Load, Order};
 use crate::latency::Latencies;
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -20,8 +20,10 @@ const SMALL_BYTES: u64 = 8 << 10;
 pub(super) struct Shared {
     /// No more requests.
     pub(super) stop: bool,
-    /// Where the next range begins, of those that are asked for once.
+    /// The number of the next range, of those that are not asked for again.
     pub(super) next: u64,
+    /// How many of those were asked for.
+    pub(super) asked: u64,
     /// Answers that came, since it was reset.
     pub(super) requests: u64,
     /// Answers that were compared, of all.
@@ -154,18 +156,25 @@ impl Connection {
     }
 
     fn next_range(&mut self, load: &Load, shared: &mut Shared) -> Option<(u64, u64)> {
-        let (len, range) = (load.file.len, load.range_bytes);
-        if load.once {
-            let start = shared.next;
-            shared.next += range;
-            return (start < len).then(|| (start, (start + range).min(len)));
-        }
-        // Xorshift: the order matters to nobody, only that it jumps.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let start = self.random % (len / range) * range;
-        Some((start, start + range))
+        let ranges = load.ranges();
+        let number = match load.order {
+            Order::Random => {
+                // Xorshift: the order matters to nobody, only that it jumps.
+                self.random ^= self.random << 13;
+                self.random ^= self.random >> 7;
+                self.random ^= self.random << 17;
+                self.random % ranges
+            }
+            _ if shared.asked >= ranges => return None,
+            Order::Once => shared.asked,
+            Order::Shuffled => {
+                shared.next = shuffled(shared.next, ranges);
+                shared.next
+            }
+        };
+        shared.asked += 1;
+        let start = number * load.range_bytes;
+        Some((start, (start + load.range_bytes).min(load.file.len)))
     }
 
     /// Takes answers, or parts of one, up to the last.
@@ -254,6 +263,22 @@ impl Connection {
     }
 }
 
+/// The number that follows in an order of all numbers below `count` that jumps: a congruence that goes through all
+/// numbers below a power of two (Hull and Dobell: its addend is odd, its factor one more than a multiple of 4), but for
+/// those that are too large.
+fn shuffled(mut number: u64, count: u64) -> u64 {
+    let mask = count.next_power_of_two() - 1;
+    loop {
+        number = number
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f)
+            & mask;
+        if number < count {
+            return number;
+        }
+    }
+}
+
 /// Where the head ends, if it is whole. It must be that of the asked range.
 fn head_end(bytes: &[u8], asked: Asked) -> io::Result<Option<usize>> {
     let (mut end, mut length) = (0, None);
@@ -316,6 +341,19 @@ mod tests {
         );
         for cut in 0..head.len() {
             assert_eq!(end_of(&head[..cut]).expect("not yet"), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_shuffled_order_has_each_number_once() {
+        for count in [1, 2, 3, 7, 8, 1000, 4096] {
+            let numbers = std::iter::successors(Some(0), |number| Some(shuffled(*number, count)));
+            let mut numbers: Vec<u64> = numbers
+                .skip(1)
+                .take(usize::try_from(count).expect("few"))
+                .collect();
+            numbers.sort_unstable();
+            assert_eq!(numbers, (0..count).collect::<Vec<_>>());
         }
     }
 

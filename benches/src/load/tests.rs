@@ -2,7 +2,7 @@ use super::*;
 use larder::demo::content::branch_office_files;
 use larder::demo::origin::Origin;
 
-fn against_the_origin(of_server: u64, once: bool) -> Outcome {
+fn against_the_origin(of_server: u64, order: Order) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -20,11 +20,15 @@ fn against_the_origin(of_server: u64, once: bool) -> Outcome {
         host: file.hosts[0].clone(),
         file,
         range_bytes: 65_000,
-        once,
+        order,
         connections: 4,
         pipeline: 3,
         warm_up: Duration::from_millis(10),
-        duration: Duration::from_millis(100),
+        // Of those that are not asked for again there is an end.
+        duration: match order {
+            Order::Shuffled => Duration::from_secs(600),
+            _ => Duration::from_millis(100),
+        },
         compare_every: 2,
         tls: None,
         watch: None,
@@ -34,7 +38,7 @@ fn against_the_origin(of_server: u64, once: bool) -> Outcome {
 
 #[test]
 fn what_is_right_is_counted() {
-    let outcome = against_the_origin(0, false);
+    let outcome = against_the_origin(0, Order::Random);
     assert_eq!(outcome.faults, Vec::<String>::new());
     assert!(outcome.requests >= 4 * 3, "{outcome:?}");
     // What was under way when it began and when it ended.
@@ -50,15 +54,24 @@ fn what_is_right_is_counted() {
 
 #[test]
 fn once_is_every_range_once() {
-    let outcome = against_the_origin(0, true);
+    let outcome = against_the_origin(0, Order::Once);
     assert_eq!(outcome.faults, Vec::<String>::new());
     assert_eq!(outcome.bytes, 8 << 20);
     assert_eq!(outcome.requests, (8_u64 << 20).div_ceil(65_000));
 }
 
 #[test]
+fn a_shuffled_load_says_when_the_ranges_did_not_last() {
+    let outcome = against_the_origin(0, Order::Shuffled);
+    assert_eq!(
+        outcome.faults,
+        ["the ranges did not last; take a larger object"]
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said() {
-    let outcome = against_the_origin(1, false);
+    let outcome = against_the_origin(1, Order::Random);
     assert_eq!(outcome.faults.len(), 4, "{:?}", outcome.faults);
     assert!(
         outcome.faults[0].contains("is wrong"),
