@@ -6,6 +6,7 @@ use larder_content::{ContentNo, UrlKey};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A power of two; looking up takes a read lock on one of them.
 const SHARDS: usize = 16;
@@ -16,6 +17,8 @@ pub(crate) struct Contents {
     by_key: [RwLock<HashMap<UrlKey, Arc<Content>>>; SHARDS],
     /// Also held while keys change hands, so that two changes never cross.
     by_no: Mutex<HashMap<ContentNo, Arc<Content>>>,
+    /// How often a key has come to name something else.
+    changes: AtomicU64,
 }
 
 impl Contents {
@@ -26,6 +29,16 @@ impl Contents {
 
     pub(crate) fn get(&self, key: &UrlKey) -> Option<Arc<Content>> {
         self.shard(key).read().get(key).cloned()
+    }
+
+    /// While this number stays, [`Contents::get`] gives what it gave.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// To be called after a key has come to name something else.
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -60,6 +73,7 @@ impl Contents {
         let content = Arc::clone(content);
         content.add_name(key);
         let before = self.shard(&key).write().insert(key, Arc::clone(&content));
+        self.changed();
         let Some(before) = before.filter(|before| before.no != content.no) else {
             return Renamed::Nothing;
         };
@@ -85,6 +99,7 @@ impl Contents {
             for key in names {
                 self.shard(&key).write().insert(key, Arc::clone(&renewed));
             }
+            self.changed();
         }
         renewed
     }
@@ -101,6 +116,7 @@ impl Contents {
                 shard.remove(&key);
             }
         }
+        self.changed();
         true
     }
 }
@@ -137,12 +153,20 @@ mod tests {
         assert!(matches!(contents.name(b, &first), Renamed::Nothing));
         assert!(matches!(contents.name(a, &first), Renamed::Nothing));
         let second = content(2, a);
+        let before = contents.changes();
+        assert!(contents.get(&a).is_some() && contents.changes() == before);
         assert!(matches!(contents.name(a, &second), Renamed::Lives(_)));
+        assert_ne!(contents.changes(), before);
         assert_eq!(contents.get(&b).unwrap().no, first.no);
         assert!(matches!(contents.name(b, &second), Renamed::Gone(gone) if gone.no == first.no));
         assert!(contents.by_no(first.no).is_none());
         assert_eq!(contents.len(), 1);
+        let before = contents.changes();
+        contents.replace(&second, Record::default());
+        let renewed = contents.changes();
+        assert_ne!(renewed, before);
         assert!(contents.remove(&second));
+        assert_ne!(contents.changes(), renewed);
         assert!(!contents.remove(&second));
         assert!(contents.get(&a).is_none() && contents.all().is_empty());
     }

@@ -174,6 +174,12 @@ impl Store {
         self.inner.contents.get(key)
     }
 
+    /// While this number stays, [`Store::content`] gives what it gave. For any thread.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.inner.contents.changes()
+    }
+
     /// The content a URL key names; may read the catalogue. For control threads.
     #[must_use]
     pub fn load(&self, key: &UrlKey) -> Option<Arc<Content>> {

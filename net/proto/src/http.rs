@@ -2,6 +2,7 @@
 //! they come over.
 
 pub mod address;
+mod alike;
 pub mod conn;
 pub mod fields;
 pub mod head;

@@ -4,6 +4,7 @@
 //! What was received and what is to be sent lie outside, in buffers of whoever drives the connection. So do the
 //! content and its bytes: here is only what decides when to receive, to parse, to send, to wait and to stop.
 
+use crate::http::alike::Last;
 use crate::http::head::{HEAD_BYTES_MAX, Head, Parsed, parse_head};
 use crate::time::Time;
 use std::time::Duration;
@@ -230,6 +231,8 @@ pub struct Conn {
     draining: bool,
     /// At least one request was answered.
     served: bool,
+    /// The head that was read last.
+    last: Last,
 }
 
 impl Conn {
@@ -249,6 +252,7 @@ impl Conn {
             ended: false,
             draining,
             served: false,
+            last: Last::default(),
         }
     }
 
@@ -419,8 +423,15 @@ impl Conn {
             resolved_anew: false,
         };
         if ends {
-            match parse_head(inbox) {
+            let parsed = match self.last.read(inbox) {
+                Some(head) => Parsed::Head(head),
+                None => parse_head(inbox),
+            };
+            match parsed {
                 Parsed::Head(head) => {
+                    if !head.alike {
+                        self.last.keep(inbox, &head);
+                    }
                     request.head_bytes = head.consumed;
                     request.keep_alive = head.keep_alive;
                     request.head_only = head.method == "HEAD";

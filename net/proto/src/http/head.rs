@@ -14,7 +14,7 @@ pub enum BodyKind {
 }
 
 /// A request's head, borrowed from the bytes it came in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head<'b> {
     /// The method, as sent.
     pub method: &'b str,
@@ -53,6 +53,8 @@ pub struct Head<'b> {
     pub user_agent: Option<&'b [u8]>,
     /// How many bytes the head took: what follows is body or the next request.
     pub consumed: usize,
+    /// It is the head before it on its connection again, but for the range and what nobody reads.
+    pub alike: bool,
 }
 
 /// What the bytes so far are.
@@ -175,6 +177,7 @@ fn read<'b>(request: &httparse::Request<'_, 'b>, consumed: usize) -> Result<Head
         picky: false,
         user_agent: None,
         consumed,
+        alike: false,
     };
     let mut framing = Framing::default();
     for field in request.headers.iter() {

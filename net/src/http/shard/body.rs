@@ -39,38 +39,42 @@ enum Ready {
 impl Shard {
     /// Sends what comes next of an answer, as much as goes.
     pub(super) fn send(&mut self, link: &mut Link, inbox: &[u8]) -> Happened {
+        if let Some(mut body) = link.body.take()
+            && let Some(event) = self.send_body(link, &mut body, inbox)
+        {
+            link.body = Some(body);
+            return event;
+        }
+        match self.send_out(link, false) {
+            Ok(true) => {
+                self.count(link);
+                Happened::Done
+            }
+            Ok(false) => Happened::Full,
+            Err(_) => Happened::Broken,
+        }
+    }
+
+    /// Sends what is there of a body, after what is written; None when nothing is left of it.
+    fn send_body(&mut self, link: &mut Link, body: &mut Body, inbox: &[u8]) -> Option<Happened> {
         let mut left = TURN_BYTES;
         loop {
-            let Some(mut body) = link.body.take() else {
-                return match self.send_out(link, false) {
-                    Ok(true) => {
-                        self.count(link);
-                        Happened::Done
-                    }
-                    Ok(false) => Happened::Full,
-                    Err(_) => Happened::Broken,
-                };
-            };
             let Some(part) = body.walk.here() else {
-                if self.next_part(link, &mut body) {
-                    link.body = Some(body);
+                if self.next_part(link, body) {
+                    continue;
                 }
-                continue;
+                return None;
             };
             if left == 0 {
-                link.body = Some(body);
                 self.again.push(link.token);
-                return Happened::Yielded;
+                return Some(Happened::Yielded);
             }
-            let ready = match self.ready(link, &mut body, part, inbox) {
+            let ready = match self.ready(link, body, part, inbox) {
                 Ready::Bytes(ready) => ready,
-                Ready::Not(event) => {
-                    link.body = Some(body);
-                    return event;
-                }
+                Ready::Not(event) => return Some(event),
             };
             let sent = match self.send_out(link, true) {
-                Ok(true) => self.send_part(link, &body, ready),
+                Ok(true) => self.send_part(link, body, ready),
                 Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
                 Err(error) => Err(error),
             };
@@ -79,17 +83,15 @@ impl Shard {
                     let sent = sent as u64;
                     left = left.saturating_sub(sent);
                     self.sent(link);
-                    self.advance(&mut body, part, sent, inbox);
+                    self.advance(body, part, sent, inbox);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.loosen(link, &mut body);
-                    link.body = Some(body);
-                    return Happened::Full;
+                    self.loosen(link, body);
+                    return Some(Happened::Full);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Happened::Broken,
+                Err(_) => return Some(Happened::Broken),
             }
-            link.body = Some(body);
         }
     }
 

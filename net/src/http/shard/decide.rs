@@ -1,12 +1,13 @@
 //! From a request to its answer's head: route, look up, plan. The rule: what is sent was fresh when the request came,
 //! or was resolved for it.
 
-use super::link::{Before, Body, Link, Parts, Source};
+use super::link::{Before, Body, Known, Link, Parts, Source};
 use super::{Shard, body};
 use crate::ask::{Ask, FetchAsk, Reply, Resolution, ResolveAsk};
 use crate::http::described::{facts_of, plan_for, status_of};
 use crate::http::mailbox::Note;
 use crate::http::small::{Framing, write_small};
+use crate::settings::Settings;
 use larder_content::{PieceId, Span};
 use larder_proto::answer::{self, CacheStatus, http_date, write_head};
 use larder_proto::http::conn::{Cause, Event as Happened};
@@ -31,6 +32,12 @@ impl Shard {
             link.before = Before::Nothing;
         }
         link.drop_answer();
+        if cause == Cause::New
+            && let Some(content) = self.known(link, head)
+        {
+            link.before = Before::Fresh;
+            return self.answer(link, head, content);
+        }
         if head.special {
             return Happened::HandOver;
         }
@@ -48,6 +55,7 @@ impl Shard {
         let asks_here = identity.immutable || (head.range.is_some() && head.method == "GET");
         let content = match cause {
             Cause::New => {
+                let changes = self.common.parts.store.changes();
                 let known = self.common.parts.store.content(&identity.key);
                 let chosen = |content: &Arc<Content>| !content.record().vary.is_empty();
                 if known.as_ref().is_some_and(chosen) {
@@ -59,7 +67,13 @@ impl Shard {
                     Some(content) => Before::Stale(content.no),
                     None => Before::Nothing,
                 };
-                known.filter(|_| link.before == Before::Fresh)
+                let fresh = known.filter(|_| link.before == Before::Fresh);
+                link.known = fresh.as_ref().map(|content| Known {
+                    content: Arc::clone(content),
+                    changes,
+                    settings: Arc::clone(&settings),
+                });
+                fresh
             }
             Cause::Changed => None,
             Cause::Resolved => match link.resolution.take() {
@@ -93,13 +107,29 @@ impl Shard {
             },
         };
         match content {
-            Some(content) => self.answer(link, head, &route, content),
+            Some(content) => self.answer(link, head, content),
             None if !asks_here => Happened::HandOver,
             None => {
                 self.resolve(link, head, &route);
                 Happened::Resolving
             }
         }
+    }
+
+    /// What the request names, where its head is like the one before and nothing has changed since. Otherwise what was
+    /// known is forgotten.
+    fn known(&self, link: &mut Link, head: &Head<'_>) -> Option<Arc<Content>> {
+        let known = link.known.as_ref().filter(|known| {
+            head.alike
+                && known.changes == self.common.parts.store.changes()
+                && Arc::ptr_eq(&known.settings, &self.settings)
+                && known.content.is_fresh(self.unix)
+        });
+        let content = known.map(|known| Arc::clone(&known.content));
+        if content.is_none() {
+            link.known = None;
+        }
+        content
     }
 
     fn refuse_route(&self, link: &mut Link, head: &Head<'_>, refusal: &Refusal) -> Happened {
@@ -143,13 +173,7 @@ impl Shard {
     }
 
     /// Writes the head and sets the body up.
-    fn answer(
-        &mut self,
-        link: &mut Link,
-        head: &Head<'_>,
-        route: &Route<'_>,
-        content: Arc<Content>,
-    ) -> Happened {
+    fn answer(&mut self, link: &mut Link, head: &Head<'_>, content: Arc<Content>) -> Happened {
         let record = content.record();
         let conditions = Conditions::from(head);
         let plan = plan_for(&conditions, &content);
@@ -173,7 +197,10 @@ impl Shard {
                 looks: 0,
             };
             stored = self.survey(link, &mut body);
-            self.ask_for(&mut body, || Some(Arc::new(route.to_owned())));
+            if !self.claims.is_empty() {
+                let settings = Arc::clone(&self.settings);
+                self.ask_for(&mut body, || owned_route(head, &settings));
+            }
             link.body = Some(body);
         }
         let cache = stored.status(link.before, &content, self.unix_of(link.conn.asked()));
@@ -296,9 +323,13 @@ impl Shard {
         let Parsed::Head(head) = parse_head(inbox) else {
             return None;
         };
-        let route = route(head.target, head.host, false, &self.settings.rules).ok()?;
-        Some(Arc::new(route.to_owned()))
+        owned_route(&head, &self.settings)
     }
+}
+
+fn owned_route(head: &Head<'_>, settings: &Settings) -> Option<Arc<OwnedRoute>> {
+    let route = route(head.target, head.host, false, &settings.rules).ok()?;
+    Some(Arc::new(route.to_owned()))
 }
 
 /// How much of what is to be sent was stored when it was asked for.

@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::ask::Resolution;
+use crate::settings::Settings;
 
 /// One connection.
 pub(super) struct Link {
@@ -47,6 +48,17 @@ pub(super) struct Link {
     pub(super) holds: bool,
     /// It is its turn to get a frame.
     pub(super) first_in_line: bool,
+    /// What the last head named, for the heads that are like it.
+    pub(super) known: Option<Known>,
+}
+
+/// What a head named, and what that depends on besides its bytes.
+pub(super) struct Known {
+    pub(super) content: Arc<Content>,
+    /// [`larder_storage::store::Store::changes`] before it was looked up.
+    pub(super) changes: u64,
+    /// The rules by which its URL was read.
+    pub(super) settings: Arc<Settings>,
 }
 
 /// What was known of a URL when its request came.
@@ -125,6 +137,7 @@ impl Link {
             watching: None,
             holds: false,
             first_in_line: false,
+            known: None,
         }
     }
 

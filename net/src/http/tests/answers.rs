@@ -6,6 +6,8 @@ use super::origin::{Object, body};
 use super::{HOST, LIVE, PATIENCE, Rig, on_each_driver};
 use crate::ask::SmallAnswer;
 use bytes::Bytes;
+use larder_proto::http::route::OriginRules;
+use larder_storage::store::Filter;
 use std::sync::Arc;
 
 on_each_driver!(
@@ -16,6 +18,7 @@ on_each_driver!(
     a_second_request_asks_no_origin,
     stale_content_is_resolved_again,
     how_new_a_client_wants_it_is_no_matter_where_it_never_changes,
+    what_a_request_repeats_is_looked_up_again_when_something_changed,
 );
 
 const N: u64 = 1000;
@@ -190,4 +193,44 @@ fn how_new_a_client_wants_it_is_no_matter_where_it_never_changes(rig: Rig) {
     client.write(live("").replace("/a", "/b").as_bytes());
     let given = rig.given.recv_timeout(PATIENCE);
     assert!(given.is_ok(), "and so is what nobody knows yet");
+}
+
+fn what_a_request_repeats_is_looked_up_again_when_something_changed(rig: Rig) {
+    rig.origin.content("/a", N);
+    rig.origin.content("/b", N + 5);
+    let mut client = rig.client();
+    let mut range = |at: u64, path: &str| {
+        let got = client.get(path, &format!("Range: bytes={at}-{}\r\n", at + 1));
+        let cache = got.header("X-Cache-Status").map(str::to_owned);
+        (got.status, cache.unwrap_or_default(), got.body)
+    };
+    let said = |cache: &str, at: u64| (206, cache.to_owned(), body(at, 2));
+    assert_eq!(range(0, "/a"), said("MISS", 0));
+    rig.until("it has landed", || rig.origin.landed() == 1);
+    for at in 1..4 {
+        assert_eq!(range(at, "/a"), said("HIT", at));
+    }
+    assert_eq!(range(5, "/b"), said("MISS", 5));
+    assert_eq!(range(6, "/a"), said("HIT", 6));
+    assert_eq!(rig.store.purge(&Filter::All).objects, 2);
+    assert_eq!(range(7, "/a"), said("MISS", 7));
+    assert_eq!(rig.origin.resolves(), 3);
+    // The next version, and one that is stale at once.
+    rig.store.purge(&Filter::All);
+    rig.origin.put(
+        "/a",
+        Object::Content {
+            length: N,
+            fresh_s: 0,
+        },
+    );
+    assert_eq!(range(8, "/a"), said("MISS", 8));
+    for at in 9..12 {
+        assert_eq!(range(at, "/a"), said("REVALIDATED", at));
+    }
+    rig.set(|settings| {
+        let rules = OriginRules::new(&[LIVE.to_owned()], None, [], &[]);
+        settings.rules = rules.expect("rules");
+    });
+    assert_eq!(range(12, "/a").0, 403);
 }

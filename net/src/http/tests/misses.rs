@@ -132,7 +132,7 @@ fn work_ahead_is_bounded_by_what_the_client_takes(rig: Rig) {
     rig.until("no more is fetched", || {
         let now = rig.origin.fetched().len();
         std::thread::park_timeout(std::time::Duration::from_millis(100));
-        std::mem::replace(&mut before, now) == now
+        std::mem::replace(&mut before, now) == now && now >= 4
     });
     assert!((4..30).contains(&before), "{before} pieces");
     let mut other = rig.client();
