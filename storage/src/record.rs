@@ -71,6 +71,10 @@ pub struct Record {
     /// For so long after `fresh_until` it may be served while it is fetched anew, in seconds (RFC 5861, section 3).
     #[serde(default)]
     pub stale_while_revalidate_s: Option<u64>,
+    /// Path and query by which its origin gave it, where they are not those of its URL: a signature is no part of that
+    /// (facts: clients, section 1.3), and another client's may hold when one has run out.
+    #[serde(default)]
+    pub asked_as: Option<String>,
 }
 
 fn ok() -> u16 {
@@ -105,6 +109,7 @@ impl Default for Record {
             for_authorized: false,
             stale_if_error_s: None,
             stale_while_revalidate_s: None,
+            asked_as: None,
         }
     }
 }

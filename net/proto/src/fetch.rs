@@ -16,7 +16,10 @@
 //! least, so each request under way gets its share of it until it is whole, which on any link over 8 kB/s is more
 //! than 4000 B/s; between two pieces its next one has a deadline of its own like everybody's.
 
+mod pause;
 mod window;
+
+pub use pause::{PATIENCE_MAX, failure_of, pause_after};
 
 use crate::Time;
 use larder_content::{ContentNo, PIECE_BYTES, PieceId};
@@ -27,25 +30,6 @@ use window::Window;
 
 /// How often a piece is asked for before it is given up.
 pub const ATTEMPTS_MAX: u32 = 4;
-
-/// The pauses before a second, third and fourth attempt. The origins see one larder and not a thousand clients, so
-/// there is no herd to spread out.
-const PAUSES: [Duration; 3] = [
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
-
-/// The same where the origin asked for patience.
-const PAUSES_BUSY: [Duration; 3] = [
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(5),
-];
-
-/// No origin is waited for longer in one go, whatever it asks for: who waits for the piece is told 503 by then, and who
-/// asks next finds out whether the origin is well again.
-pub const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// A request that has brought nothing for this long does not count as being on the link.
 pub const SILENT_AFTER: Duration = Duration::from_secs(3);
@@ -432,11 +416,7 @@ impl Scheduler {
                 given_up.push(id);
                 continue;
             }
-            let failures = wanted.failures.clamp(1, 3) as usize - 1;
-            pause = pause.max(match kind {
-                Failure::Busy(asked) => PAUSES_BUSY[failures].max(asked.min(PATIENCE_MAX)),
-                _ => PAUSES[failures],
-            });
+            pause = pause.max(pause_after(kind, wanted.failures));
             // One pause for the whole run, so that it stays together.
             self.stand(id, Stand::Paused(now + pause));
         }

@@ -10,7 +10,7 @@ use crate::origin::{OriginAnswer, OriginBody, OriginError};
 use ::http::header::{HeaderValue, IF_RANGE, RETRY_AFTER};
 use larder_content::span::{piece_count, piece_start};
 use larder_content::{PieceId, Span};
-use larder_proto::fetch::{Failure, Job};
+use larder_proto::fetch::{Failure, Job, failure_of};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::upstream::{Meaning, read_origin, retry_after};
 use larder_storage::flight::{Flight, FlightError};
@@ -32,7 +32,7 @@ pub(super) struct Task {
     pub(super) inner: Arc<Inner>,
     pub(super) job: Job,
     pub(super) content: Arc<Content>,
-    route: Arc<OwnedRoute>,
+    pub(super) route: Arc<OwnedRoute>,
     lies: u32,
     trouble: Trouble,
 }
@@ -199,7 +199,7 @@ impl Task {
         Span::new(piece_start(first) + filled, end)
     }
 
-    fn unanswered(&self, error: &OriginError) -> Trouble {
+    pub(super) fn unanswered(&self, error: &OriginError) -> Trouble {
         tracing::debug!(url = %self.route.url, %error, "fetching pieces failed");
         trouble_of(error)
     }
@@ -226,14 +226,14 @@ impl Task {
         // Read to its end, a short body leaves the connection usable.
         let _ = answer.body.small(SMALL_BODY_BYTES_MAX).await;
         tracing::debug!(url = %self.route.url, status, "the origin refused pieces");
-        let failure = match status {
-            // There is no such range or version any more.
-            412 | 416 => return changed(),
-            429 | 503 => Failure::Busy(patience),
-            408 | 500.. => Failure::Broken,
+        // There is no such range or version any more.
+        if matches!(status, 412 | 416) {
+            return changed();
+        }
+        let failure = match failure_of(status, patience) {
             // A signed query runs out (facts: clients 1.3): another client's may hold.
-            _ if self.has_another_route() => Failure::Broken,
-            _ => Failure::Final,
+            Failure::Final if self.has_another_route() => Failure::Broken,
+            failure => failure,
         };
         Trouble {
             failure,
@@ -242,8 +242,15 @@ impl Task {
     }
 
     fn has_another_route(&self) -> bool {
+        // That of the one who had it first is kept with the object, and so outlives a restart.
+        let first = self.content.record().asked_as.as_ref();
+        let first = first.filter(|target| **target != self.route.target);
+        let first = first.map(|target| OwnedRoute {
+            target: target.clone(),
+            ..OwnedRoute::clone(&self.route)
+        });
         let mut queue = self.inner.queue.lock();
-        queue.refused_by(self.job.content, &self.route)
+        queue.refused_by(self.job.content, &self.route, first)
     }
 
     /// The origin sends more than was asked, as one does that knows no ranges. Each further request would bring the

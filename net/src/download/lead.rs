@@ -8,18 +8,18 @@ use super::resolve::{OffTheList, Outcome};
 use super::{Inner, LEFT_MIN, UNPROVED_BYTES_MAX};
 use crate::ask::Resolution;
 use crate::origin::{OriginAnswer, OriginBody, OriginError};
-use ::http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use ::http::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, RETRY_AFTER};
 use larder_content::span::{piece_of, piece_start};
 use larder_content::{PIECE_BYTES, Span, UrlKey};
 use larder_proto::UnixSecs;
+use larder_proto::fetch::{Failure, failure_of, pause_after};
 use larder_proto::freshness::{Exchange, Verdict, judge};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::time::Time;
-use larder_proto::upstream::{Meaning, Validator, read_origin};
+use larder_proto::upstream::{Meaning, Validator, read_origin, retry_after};
 use larder_storage::record::Content;
 use larder_storage::store::Store;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// An answer that is no content is held in memory up to this size.
@@ -28,9 +28,9 @@ const SMALL_BYTES_MAX: usize = 64 << 10;
 /// Of an origin that knows no ranges, this many pieces are taken from an answer that was asked for fewer.
 const TAKEN_PIECES_MAX: u32 = 4096;
 
-/// The pauses before a second and third attempt. One error sends a client's whole download to the WAN (facts:
-/// clients 1.13), so it is worth some of its patience.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// How often an origin is asked at most. One error sends a client's whole download to the WAN (facts: clients 1.13), so
+/// it is worth some of its patience.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// One question.
 pub(super) struct Lead {
@@ -54,8 +54,8 @@ enum Said {
     Known(Resolution, Option<Rest>),
     /// To be asked once more, for this.
     Again(Option<Span>),
-    /// Worth another attempt after a pause; this is the answer otherwise.
-    Trouble(Resolution),
+    /// Worth another attempt after the pause that such a failure asks for; this is the answer otherwise.
+    Trouble(Resolution, Failure),
 }
 
 impl Lead {
@@ -80,10 +80,10 @@ impl Lead {
 
     async fn find_out(&self) -> (Resolution, Option<Rest>) {
         let mut asked = Some(self.first_span());
-        let mut attempt = 0;
+        let mut attempt = 1;
         let mut turns = 0;
         loop {
-            let trouble = match self.ask(asked).await {
+            let (trouble, failure) = match self.ask(asked).await {
                 Said::Known(resolution, rest) => return (resolution, rest),
                 Said::Again(other) if turns < 3 => {
                     turns += 1;
@@ -93,19 +93,18 @@ impl Lead {
                 Said::Again(_) => {
                     return (refused(502, "the origin contradicts itself"), None);
                 }
-                Said::Trouble(trouble) => trouble,
+                Said::Trouble(trouble, failure) => (trouble, failure),
             };
             if let Some(stale) = &self.stale {
                 return (self.stale_or(stale, trouble), None);
             }
-            let Some(pause) = PAUSES.get(attempt) else {
-                return (trouble, None);
-            };
-            if self.deadline.since(self.inner.clock.now()) < *pause + LEFT_MIN {
+            let pause = pause_after(failure, attempt);
+            let left = self.deadline.since(self.inner.clock.now());
+            if attempt >= ATTEMPTS_MAX || left < pause + LEFT_MIN {
                 return (trouble, None);
             }
             attempt += 1;
-            tokio::time::sleep(*pause).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -171,7 +170,7 @@ impl Lead {
                 tracing::warn!(url = %self.route.url, why, "an answer of the origin can not be used");
                 match asked {
                     Some(_) => Said::Again(None),
-                    None => Said::Trouble(refused(502, why)),
+                    None => Said::Trouble(refused(502, why), Failure::Broken),
                 }
             }
             Meaning::Pass => self.no_content(answer, asked).await,
@@ -182,7 +181,7 @@ impl Lead {
         tracing::debug!(url = %self.route.url, %error, "asking for an object failed");
         let resolution = refused(error.status(), &error.to_string());
         if error.may_pass() {
-            Said::Trouble(resolution)
+            Said::Trouble(resolution, Failure::Broken)
         } else {
             Said::Known(resolution, None)
         }
@@ -201,7 +200,8 @@ impl Lead {
     /// The stored version is the present one.
     fn confirmed(&self, answer: &OriginAnswer, asked_at: UnixSecs) -> Said {
         let Some(stale) = &self.stale else {
-            return Said::Trouble(refused(502, "304 to a request without condition"));
+            let why = "304 to a request without condition";
+            return Said::Trouble(refused(502, why), Failure::Broken);
         };
         let renewed = self.inner.renew(stale, &answer.headers, asked_at);
         Said::Known(Resolution::Content(renewed), None)
@@ -290,15 +290,16 @@ impl Lead {
             _ => {}
         }
         let OriginAnswer { headers, body, .. } = answer;
+        let asked = headers.get(RETRY_AFTER).map(HeaderValue::as_bytes);
+        let patience = retry_after(asked, self.inner.clock.unix());
         let resolution = match body.small(SMALL_BYTES_MAX).await {
             Ok(Some(body)) => Resolution::Answer(Arc::new(small_answer(status, headers, body))),
             Ok(None) => Resolution::HandOver,
             Err(error) => return self.unanswered(&error),
         };
-        if matches!(status, 408 | 429 | 500..) {
-            Said::Trouble(resolution)
-        } else {
-            Said::Known(resolution, None)
+        match failure_of(status, patience) {
+            Failure::Final => Said::Known(resolution, None),
+            failure => Said::Trouble(resolution, failure),
         }
     }
 }

@@ -126,8 +126,13 @@ impl Queue {
     }
 
     /// The origin refused who asked by this route. True where there is another one to ask by, which is the source's
-    /// from now on.
-    pub(super) fn refused_by(&mut self, content: ContentNo, route: &OwnedRoute) -> bool {
+    /// from now on: the one by which pieces came last, or the `first`.
+    pub(super) fn refused_by(
+        &mut self,
+        content: ContentNo,
+        route: &OwnedRoute,
+        first: Option<OwnedRoute>,
+    ) -> bool {
         if self.good.get(&content).is_some_and(|good| **good == *route) {
             self.good.remove(&content);
         }
@@ -139,6 +144,7 @@ impl Queue {
             return true;
         }
         let good = self.good.get(&content).map(Arc::clone);
+        let good = good.or_else(|| first.map(Arc::new));
         good.is_some_and(|good| {
             source.route = good;
             true

@@ -110,6 +110,7 @@ pub(super) fn record_of(
         answered_at: now,
         immutable: true,
         must_revalidate: verdict.must_revalidate,
+        asked_as: (!route.url.ends_with(&route.target)).then(|| route.target.clone()),
         ..Record::default()
     })
 }

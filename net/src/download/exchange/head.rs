@@ -102,6 +102,7 @@ pub(in crate::download) fn record(
         for_authorized: verdict.for_authorized,
         stale_if_error_s: verdict.stale_if_error_s,
         stale_while_revalidate_s: verdict.stale_while_revalidate_s,
+        asked_as: None,
     })
 }
 

@@ -193,6 +193,24 @@ async fn trouble_that_passes_is_not_seen_by_clients() {
 }
 
 #[tokio::test]
+async fn an_origin_that_asks_for_more_patience_than_there_is_is_not_asked_again() {
+    for (asks, requests) in [("Retry-After: 600\r\n", 1), ("", 2)] {
+        let (origin, mut world) = start(move |_| vec![bare("503 Busy", asks)]).await;
+        // Enough for a pause of a second, and not for one of three.
+        world.patience = Duration::from_secs(5);
+        match world.resolve(URL, None).await {
+            Resolution::Answer(answer) => {
+                assert_eq!(answer.status, 503);
+                let told = answer.headers.iter().any(|(name, _)| name == "Retry-After");
+                assert_eq!(told, !asks.is_empty(), "{:?}", answer.headers);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(origin.asked().len(), requests);
+    }
+}
+
+#[tokio::test]
 async fn trouble_that_lasts_is_told_and_then_forgotten() {
     let well = Arc::new(AtomicBool::new(false));
     let object = Object::new(2 * MIB, 14, ETAG);

@@ -162,6 +162,30 @@ async fn the_freshest_signature_is_used() {
     object.check(&world.bytes(&content, &old, span).await, 2 << 20..3 << 20);
 }
 
+#[tokio::test]
+async fn a_signature_that_holds_is_known_after_a_restart() {
+    let object = Object::new(3 << 20, 11, ETAG);
+    let served = object.clone();
+    let origin = Origin::start(move |asked| {
+        vec![if asked.target.ends_with("P1=2") {
+            Step::Send(served.answer(asked))
+        } else {
+            bare("403 Forbidden", "")
+        }]
+    })
+    .await;
+    let mut world = World::new(&[("dl.delivery.mp.microsoft.com", &origin)]);
+    let base = "http://dl.delivery.mp.microsoft.com/filestreamingservice/files/0f8fad5b-d9cb-469f-a165-70867728950e";
+    let (old, new) = (format!("{base}?P1=1"), format!("{base}?P1=2"));
+    let content = world.content(&new, Some((0, Some(1)))).await;
+    assert_eq!(content.record().url, base, "it is no part of the name");
+    // A download side that remembers nothing but what is stored.
+    world.forget_all_but_the_store();
+    let content = world.content(&old, Some((1 << 20, Some(2 << 20)))).await;
+    let span = Span::new(1 << 20, 3 << 20);
+    object.check(&world.bytes(&content, &old, span).await, 1 << 20..3 << 20);
+}
+
 #[test]
 fn every_flight_ends_with_the_runtime() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -83,6 +83,13 @@ impl World {
         }
     }
 
+    /// As after a restart.
+    pub(crate) fn forget_all_but_the_store(&mut self) {
+        let origin = OriginClient::new(Arc::clone(&self.settings), Arc::new(Figures::new()));
+        let (store, settings) = (self.store.clone(), Arc::clone(&self.settings));
+        self.download = Download::spawn(store, settings, origin, self.clock);
+    }
+
     /// The route of a URL `http://host/path`.
     pub(crate) fn route(&self, url: &str) -> OwnedRoute {
         let settings = self.settings.load();
