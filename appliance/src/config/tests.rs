@@ -171,6 +171,10 @@ fn each_mistake_has_its_place_and_its_advice() {
             "f:2:15: origins.connect.\"a.example\": \"127.0.0.1\": the target has no port; write host:port",
         ),
         (
+            "[origins.connect]\n\"a.example\" = \"ftp://127.0.0.1:21\"\n",
+            "f:2:15: origins.connect.\"a.example\": \"ftp://127.0.0.1:21\": the target is none; write host:port, http://host:port or https://host:port",
+        ),
+        (
             "[origins.connect]\n\"a.example\" = 8000\n",
             "f:2:15: origins.connect.\"a.example\": is of type integer; write where to connect, as in \"127.0.0.1:8000\"",
         ),
@@ -389,7 +393,7 @@ fn certificates_are_alone_or_in_lists_of_pairs() {
 fn origins_are_as_they_are_written() {
     let checked = accepted(
         "[origins]\nallow = [\"*.example.org\"]\ndefault = \"https://[::1]:8443\"\nimmutable = [\"*/Content/*\"]\n\
-         [origins.connect]\n\"wsus.example\" = \"10.0.0.5:8530\"\n",
+         [origins.connect]\n\"wsus.example\" = \"http://10.0.0.5:8530\"\n",
     );
     let rules = &checked.settings.rules;
     assert!(rules.allows(false, "a.example.org", 80));

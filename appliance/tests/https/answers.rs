@@ -177,6 +177,41 @@ fn curl_fetches_from_an_https_origin_cold_and_warm() {
 }
 
 #[test]
+fn a_miss_by_https_is_asked_of_an_origin_that_speaks_plain_http() {
+    if !have(&["nginx", "openssl"]) {
+        return;
+    }
+    for spoken in ["http://", ""] {
+        let authority = Authority::new();
+        authority.issue_good("first", &[NAME]);
+        let nginx = Nginx::start();
+        let larder = Larder::start(&Setup {
+            origin: Some(nginx.address()),
+            spoken,
+            tls: authority.table(&["first"]),
+            ..Setup::default()
+        });
+        let wanted = rig::real_bytes(MIB + 77);
+        nginx.put("/office.cab", &wanted);
+        let client = Client::new(&authority);
+        let mut stream = client.connect(larder.https(), NAME).expect("a handshake");
+        let target = format!("/office.cab?cacheHostOrigin={PLAIN}");
+        for turn in ["cold", "warm"] {
+            let answer = get(&larder, &target)
+                .run_on(&mut stream)
+                .expect("an answer");
+            if spoken.is_empty() {
+                // Asked by https, it does not understand a word.
+                assert_eq!(answer.status, 502, "{turn}, {}", answer.head);
+            } else {
+                assert_eq!(answer.status, 200, "{turn}, {}", answer.head);
+                assert_same(&answer.body, &wanted, turn);
+            }
+        }
+    }
+}
+
+#[test]
 fn who_does_not_read_takes_no_memory() {
     if !have(&["nginx", "openssl"]) {
         return;

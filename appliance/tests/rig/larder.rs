@@ -38,6 +38,8 @@ pub(crate) fn named_path(bytes: &[u8]) -> String {
 pub(crate) struct Setup {
     /// Where every host name leads.
     pub(crate) origin: Option<SocketAddr>,
+    /// What is spoken there (`http://`) however clients ask; as they ask where it is empty.
+    pub(crate) spoken: &'static str,
     /// Whether requests that name no allowed origin go there, too.
     pub(crate) default_origin: bool,
     /// `auto` where it is empty.
@@ -96,7 +98,8 @@ impl Larder {
             }
             config.push_str("[origins.connect]\n");
             for host in FAMILY.iter().chain([&SIGNED, &PLAIN]) {
-                config.push_str(&format!("{host:?} = \"{origin}\"\n"));
+                let spoken = setup.spoken;
+                config.push_str(&format!("{host:?} = \"{spoken}{origin}\"\n"));
             }
         }
         config.push_str(setup.more);

@@ -273,7 +273,7 @@ impl OriginClient {
             (None, None) => Target::Guarded,
         };
         Ok(Place {
-            origin: origin.clone(),
+            origin: rules.spoken_to(origin),
             target,
         })
     }

@@ -273,16 +273,26 @@ fn glob_matches(pattern: &[u8], len: usize, at: impl Fn(usize) -> u8, never: Opt
 pub struct OriginRules {
     allow: Vec<Pattern>,
     default: Option<Authority>,
-    connect: Vec<(String, String)>,
+    connect: Vec<Connect>,
     immutable: Vec<String>,
+}
+
+/// One entry of `connect`.
+#[derive(Debug, Clone)]
+struct Connect {
+    name: String,
+    /// `host:port`.
+    to: String,
+    /// TLS or not; None: as it is asked for.
+    https: Option<bool>,
 }
 
 impl OriginRules {
     /// Checks and compiles the rules.
     ///
     /// `allow`: hosts (`wsus.example`), all below a domain (`*.windowsupdate.com`), or `*` inside a label, each with an
-    /// optional port. `connect`: host to `host:port`. `immutable`: patterns of `host/path` in which `*` stands for
-    /// anything.
+    /// optional port. `connect`: host to `host:port`, or with the scheme that is spoken there (`http://host:port`),
+    /// whichever clients name. `immutable`: patterns of `host/path` in which `*` stands for anything.
     ///
     /// # Errors
     /// The first rule that can not be meant as it is written.
@@ -357,10 +367,31 @@ impl OriginRules {
     /// Where to connect for `host` instead of resolving it: `host:port`.
     #[must_use]
     pub fn connect_to(&self, host: &str) -> Option<&str> {
-        self.connect
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(host))
-            .map(|(_, to)| to.as_str())
+        self.connect_of(host).map(|connect| connect.to.as_str())
+    }
+
+    /// Who is asked in place of `origin`: the same host by the scheme that its entry in `connect` has, where it has one.
+    /// Its port is that of the scheme, where clients named none.
+    #[must_use]
+    pub fn spoken_to(&self, origin: &Authority) -> Authority {
+        let connect = self.connect_of(&origin.host);
+        let https = connect.and_then(|connect| connect.https);
+        let https = https.unwrap_or(origin.https);
+        let is_default = origin.port == default_port(origin.https);
+        Authority {
+            https,
+            host: origin.host.clone(),
+            port: if is_default {
+                default_port(https)
+            } else {
+                origin.port
+            },
+        }
+    }
+
+    fn connect_of(&self, host: &str) -> Option<&Connect> {
+        let named = |connect: &&Connect| connect.name.eq_ignore_ascii_case(host);
+        self.connect.iter().find(named)
     }
 
     /// True where an administrator named this very host or address, so that a private address is no reason to refuse
@@ -411,10 +442,20 @@ fn check_default(mut origin: Authority) -> Result<Authority, RuleError> {
     }
 }
 
-fn check_connect((name, to): (String, String)) -> Result<(String, String), RuleError> {
-    let why = match (split_authority(&name), split_authority(&to)) {
+fn check_connect((name, to): (String, String)) -> Result<Connect, RuleError> {
+    let (https, at) = match to.split_once("://") {
+        Some(("http", at)) => (Some(false), at),
+        Some(("https", at)) => (Some(true), at),
+        Some(_) => (None, ""),
+        None => (None, to.as_str()),
+    };
+    let why = match (split_authority(&name), split_authority(at)) {
         (Ok((_, Some(_))), _) => Some("the name has a port; write the host alone"),
         (Ok((host, None)), _) if HostKind::of(host).is_err() => Some("the name is no host"),
+        _ if at.contains('/') => Some("the target has a path; write host:port"),
+        _ if at.is_empty() => {
+            Some("the target is none; write host:port, http://host:port or https://host:port")
+        }
         (_, Ok((_, None))) => Some("the target has no port; write host:port"),
         (_, Ok((host, _))) if HostKind::of(host).is_err() => {
             Some("the target is no host; write host:port")
@@ -424,10 +465,11 @@ fn check_connect((name, to): (String, String)) -> Result<(String, String), RuleE
     };
     match why {
         Some(why) => Err(RuleError::Connect { name, to, why }),
-        None => Ok((
-            name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase(),
-            to,
-        )),
+        None => Ok(Connect {
+            name: name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase(),
+            to: at.to_owned(),
+            https,
+        }),
     }
 }
 

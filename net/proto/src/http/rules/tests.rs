@@ -52,7 +52,7 @@ fn rules_that_can_not_be_meant_are_refused_in_words() {
         ("a", "b:0"),
         ("", "b:80"),
         ("a", ":80"),
-        ("a", "http://b:80"),
+        ("a", "http://b:80/x"),
         ("*.a", "b:80"),
     ] {
         assert!(
@@ -157,6 +157,53 @@ fn ports_connect_and_trust() {
     assert_eq!(rules.connect_to("tEST.example"), Some("127.0.0.1:8000"));
     assert!(rules.allows(false, "test.example", 80) && !rules.allows(false, "test.example", 8000));
     assert!(rules.trusts("test.example") && !rules.trusts("wsus.example"));
+}
+
+#[test]
+fn an_entry_of_connect_may_say_what_is_spoken_there() {
+    let rules = rules(
+        &[],
+        &[
+            ("as-asked.example", "127.0.0.1:8000"),
+            ("plain.example", "http://127.0.0.1:8000"),
+            ("secure.example", "https://wsus.corp:8531"),
+        ],
+        &[],
+    )
+    .expect("good rules");
+    let asked = |https: bool, host: &str, port: u16| Authority {
+        https,
+        host: host.to_owned(),
+        port,
+    };
+    for (host, https, port, spoken, to) in [
+        ("as-asked.example", false, 80, (false, 80), "127.0.0.1:8000"),
+        ("as-asked.example", true, 443, (true, 443), "127.0.0.1:8000"),
+        ("plain.example", false, 80, (false, 80), "127.0.0.1:8000"),
+        ("plain.example", true, 443, (false, 80), "127.0.0.1:8000"),
+        ("plain.example", true, 8443, (false, 8443), "127.0.0.1:8000"),
+        ("Secure.Example", false, 80, (true, 443), "wsus.corp:8531"),
+    ] {
+        let (https_spoken, port_spoken) = spoken;
+        assert_eq!(
+            rules.spoken_to(&asked(https, host, port)),
+            asked(https_spoken, host, port_spoken)
+        );
+        assert_eq!(rules.connect_to(host), Some(to));
+    }
+    let other = asked(true, "other.example", 443);
+    assert_eq!(rules.spoken_to(&other), other);
+    for (to, said) in [
+        ("ftp://a:1", "http://host:port or https://host:port"),
+        ("http://", "http://host:port or https://host:port"),
+        ("http://a", "no port"),
+        ("http://a:1/", "has a path"),
+        ("http://a b:1", "no host"),
+    ] {
+        let refused = self::rules(&[], &[("h.example", to)], &[]);
+        let refused = refused.expect_err(to).to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
 }
 
 #[test]
