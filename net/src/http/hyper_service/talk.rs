@@ -20,7 +20,7 @@ use larder_proto::time::Time;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long a client may take to close after the last answer.
@@ -160,7 +160,10 @@ async fn goodbye(socket: &mut dyn ClientIo) -> io::Result<()> {
 }
 
 /// Says that nothing follows, and waits for the client to close: closing first could take the answer from it.
-async fn linger(socket: &mut dyn ClientIo) -> io::Result<()> {
+pub(super) async fn linger<S>(socket: &mut S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+{
     socket.shutdown().await?;
     let mut rest = [0; 4096];
     let closed = async { while socket.read(&mut rest).await.is_ok_and(|count| count > 0) {} };

@@ -6,6 +6,7 @@ mod hidden;
 mod interim;
 mod reverse_proxy;
 mod shared_cache;
+mod with_body;
 
 use crate::download::tests::script::{Object, Step, bare};
 use crate::http::tests::branch::Branch;

@@ -1,8 +1,9 @@
 //! Requests with a body. The rule: one request, passed through to its origin and answered with `Connection: close`; so
-//! only a head that the strict parser has accepted is ever acted on here.
+//! only a head that the strict parser has accepted is ever acted on here. A client that has sent more behind it learns
+//! by that field that it must ask again, and gets the whole answer first.
 
 use super::Inner;
-use super::talk::goes_round;
+use super::talk::{goes_round, linger};
 use crate::download::ThroughBody;
 use crate::http::client_io::ClientIo;
 use crate::origin::{BoxError, RequestBody};
@@ -36,6 +37,7 @@ pub(super) async fn serve(
 ) -> Result<(), BoxError> {
     let (receive, send) = tokio::io::split(socket);
     let io = tokio::io::join(Cursor::new(inbox).chain(receive), send);
+    let mut io = TokioIo::new(io);
     let head_timeout = Duration::from_millis(inner.settings.load().head_timeout_ms);
     let service =
         service_fn(|request| async move { Ok::<_, Infallible>(inner.answer(request).await) });
@@ -45,9 +47,10 @@ pub(super) async fn serve(
         .title_case_headers(true)
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
-        .serve_connection(TokioIo::new(io), service)
-        .await
-        .map_err(Into::into)
+        .serve_connection(&mut io, service)
+        .await?;
+    // Closing with what follows unread would take the answer from the client (RFC 9112, section 9.6).
+    linger(io.inner_mut()).await.map_err(Into::into)
 }
 
 impl Inner {
