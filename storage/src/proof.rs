@@ -4,6 +4,9 @@
 //! *verified*: the SHA-256 of the piece is in a piece-hash file whose HashOfHashes a URL names, or the whole file has
 //! the SHA-1 that its URL names. *attested*: larder has computed the SHA-256 of the bytes that it took in, for peers of
 //! its own group. *checked*: length and one strong validator, no more.
+//!
+//! Where two names contradict each other, the SHA-1 that the file's own URL names decides: a piece-hash file that says
+//! otherwise than a file with that SHA-1 is refuted, trusted or not.
 
 use larder_content::phf::Phf;
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,7 @@ pub struct Proof {
     /// The piece-hash file that describes it.
     #[serde(default)]
     pub named: Option<Named>,
-    /// HashOfHashes of a hint that turned out to be wrong: it is not believed again.
+    /// HashOfHashes of a piece-hash file that turned out to be wrong: it is not believed again.
     #[serde(default)]
     pub refuted: Option<[u8; 32]>,
 }

@@ -1,6 +1,12 @@
 //! When bytes of a piece may leave whose hash is known, and what is made of bytes that have another. The rule: no byte
 //! leaves unproved, except on a link so slow that its client would give up; then the end is held back, so that what
 //! turns out wrong is never a whole piece.
+//!
+//! A hash is *trusted* where a URL names the HashOfHashes that it belongs to; any other is a *hint*. Bytes that two
+//! requests brought alike weigh more than a hint, which is dropped for all of its object, and less than a trusted
+//! hash, since an origin or a line that forges does so twice. What weighs most is the SHA-1 in the name of the file
+//! itself, which is what clients ask for: where it can tell, the refused file is fetched once more, apart from what
+//! clients get, and if it has that SHA-1 it is the piece-hash file that is not believed any more.
 
 use std::time::Duration;
 
@@ -28,27 +34,33 @@ pub enum Verdict {
     Good,
     /// It is not: it is fetched once more, by another request.
     Again,
-    /// It is not for the second time, and its hash is trusted: it is given up.
+    /// It is not for the second time, and its hash is trusted, or no two requests bring the same: it is given up.
     Refuse,
+    /// The same bytes came twice, against a trusted hash: they are given up, and the SHA-1 of the whole file decides.
+    Appeal,
     /// The same bytes came twice: it is the hint that is wrong.
     DropHint,
 }
 
 /// Judges a piece that hashes to `got` and should hash to `named`, by a name that is `trusted` or a hint. `before`:
-/// what an earlier fetch of it hashed to, which was not it either.
+/// what an earlier fetch of it hashed to, which was not it either. `may_appeal`: the file's URL names its SHA-1, which
+/// nobody has compared yet.
 #[must_use]
 pub fn judge(
     named: &[u8; 32],
     trusted: bool,
     got: &[u8; 32],
     before: Option<&[u8; 32]>,
+    may_appeal: bool,
 ) -> Verdict {
     match before {
         _ if named == got => Verdict::Good,
         None => Verdict::Again,
         // Bytes that are different each time are nobody's.
-        Some(before) if trusted || before != got => Verdict::Refuse,
-        Some(_) => Verdict::DropHint,
+        Some(before) if before != got => Verdict::Refuse,
+        Some(_) if !trusted => Verdict::DropHint,
+        Some(_) if may_appeal => Verdict::Appeal,
+        Some(_) => Verdict::Refuse,
     }
 }
 
@@ -84,21 +96,20 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_never_outlives_the_same_bytes_twice_and_a_trusted_hash_always_does() {
+    fn the_same_bytes_twice_outweigh_a_hint_and_only_the_files_own_name_a_trusted_hash() {
         let (right, wrong, other) = ([1; 32], [2; 32], [3; 32]);
-        for trusted in [false, true] {
-            assert_eq!(judge(&right, trusted, &right, None), Verdict::Good);
-            assert_eq!(judge(&right, trusted, &right, Some(&wrong)), Verdict::Good);
-            assert_eq!(judge(&right, trusted, &wrong, None), Verdict::Again);
-            assert_eq!(
-                judge(&right, trusted, &wrong, Some(&other)),
-                Verdict::Refuse
-            );
+        for (trusted, may_appeal, twice) in [
+            (false, false, Verdict::DropHint),
+            (false, true, Verdict::DropHint),
+            (true, false, Verdict::Refuse),
+            (true, true, Verdict::Appeal),
+        ] {
+            let judge = |got, before| judge(&right, trusted, got, before, may_appeal);
+            assert_eq!(judge(&right, None), Verdict::Good);
+            assert_eq!(judge(&right, Some(&wrong)), Verdict::Good);
+            assert_eq!(judge(&wrong, None), Verdict::Again);
+            assert_eq!(judge(&wrong, Some(&other)), Verdict::Refuse);
+            assert_eq!(judge(&wrong, Some(&wrong)), twice, "{trusted} {may_appeal}");
         }
-        assert_eq!(judge(&right, true, &wrong, Some(&wrong)), Verdict::Refuse);
-        assert_eq!(
-            judge(&right, false, &wrong, Some(&wrong)),
-            Verdict::DropHint
-        );
     }
 }

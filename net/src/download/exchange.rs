@@ -276,7 +276,7 @@ impl Inner {
     }
 
     /// Nobody shall find this content any more.
-    fn forget(&self, content: &Arc<Content>) {
+    pub(super) fn forget(&self, content: &Arc<Content>) {
         let store = self.store.clone();
         let filter = larder_storage::store::Filter::Content(content.no);
         self.runtime.spawn_blocking(move || store.purge(&filter));

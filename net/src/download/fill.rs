@@ -9,9 +9,10 @@ use larder_content::PieceId;
 use larder_content::hash::PieceHasher;
 use larder_content::span::{piece_of, piece_start};
 use larder_proto::fetch::Failure;
-use larder_proto::proving::{TAIL_BYTES, Verdict, is_too_slow};
+use larder_proto::proving::{TAIL_BYTES, is_too_slow};
 use larder_proto::time::Time;
 use larder_storage::flight::{Flight, FlightError, FlightState, HOLD_ALL};
+use larder_storage::ram_tier::FrameWriter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,7 +139,7 @@ impl<'t> Filler<'t> {
         }
         self.look(flight, filled, bytes.len(), fresh);
         if flight.filled() == flight.len() {
-            return self.landed(flight);
+            return self.landed(flight).await;
         }
         Ok(())
     }
@@ -165,7 +166,7 @@ impl<'t> Filler<'t> {
     }
 
     /// All bytes of a piece are there: it is judged, and kept if it is what it should be.
-    fn landed(&mut self, flight: &Flight) -> Result<(), Trouble> {
+    async fn landed(&mut self, flight: &Arc<Flight>) -> Result<(), Trouble> {
         let Task { inner, content, .. } = self.task;
         let id = flight.id();
         let piece = self.current.take();
@@ -183,36 +184,33 @@ impl<'t> Filler<'t> {
                 Some(hasher.finish())
             }
         };
-        if let Some(hash) = hash {
-            match inner.proving.judge(content, id, &hash) {
-                Verdict::Good | Verdict::DropHint => inner.store.saw(id, &hash),
-                Verdict::Again => {
-                    if !flight.restart() {
-                        self.task.refused_piece(id);
-                    }
-                    // By another request on another connection: what garbled this one may garble the next piece.
-                    return Err(Trouble {
-                        failure: Failure::Broken,
-                        error: FlightError::Origin,
-                    });
-                }
-                Verdict::Refuse => {
-                    self.task.refused_piece(id);
-                    return Ok(());
-                }
-            }
+        let is_good = match hash {
+            Some(hash) => self.task.settle(flight, hash).await?,
+            None => true,
+        };
+        if is_good {
+            self.task.landed(id);
+        } else {
+            self.task.refused_piece(id);
         }
-        self.task.landed(id);
         Ok(())
     }
 
     async fn give_memory(&self, flight: &Arc<Flight>) -> Result<(), Trouble> {
+        let writer = self.task.memory(flight.len()).await?;
+        // Refused where it is over, which the append that follows finds out.
+        flight.start(writer);
+        Ok(())
+    }
+}
+
+impl Task {
+    /// Memory for a piece, as soon as there is some.
+    pub(super) async fn memory(&self, len: u32) -> Result<FrameWriter, Trouble> {
         let give_up = tokio::time::Instant::now() + FRAME_PATIENCE;
         loop {
-            if let Some(writer) = self.task.inner.store.frame(flight.len()) {
-                // Refused where it is over, which the append that follows finds out.
-                flight.start(writer);
-                return Ok(());
+            if let Some(writer) = self.inner.store.frame(len) {
+                return Ok(writer);
             }
             if tokio::time::Instant::now() >= give_up {
                 return Err(Trouble {

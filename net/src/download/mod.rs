@@ -3,10 +3,12 @@
 //!
 //! `resolve` finds out what a URL is, for all who ask at once; `lead` puts the question to the origin. `queue` holds
 //! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes, `proving`
-//! judges them.
+//! judges them, `doubt` asks once more for those that are not what they should be, and `appeal` for the whole file.
 //! `exchange` is the way of what is not immutable, where a client wants all of it.
 
 mod adopt;
+mod appeal;
+mod doubt;
 pub(crate) mod exchange;
 mod fill;
 mod job;

@@ -1,6 +1,7 @@
 //! What is made of hashes: pieces are judged as they come, piece-hash files are read when clients fetch them, and whole
 //! files are hashed. The rule: nothing of it runs on a thread that serves, an origin is asked for no piece-hash file
-//! that no client asked for, and a hint that is wrong costs its object a second fetch of the pieces that are under way.
+//! that no client asked for, and one that is wrong blocks no good object: a hint costs one piece a second fetch, and a
+//! trusted one its file (see [`larder_proto::proving`] for who is believed, and why).
 //!
 //! What waits for a disk or takes long is done by one thread, piece after piece as they come, so that a whole file is
 //! rarely read again for its SHA-1.
@@ -9,6 +10,7 @@
 //! control threads; SHA-1 of files whose names have one 0.77, on the thread. Both are paid once, when bytes come in.
 
 use super::Inner;
+use super::appeal::leftovers;
 use crate::metrics::Figures;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use larder_content::hash::{FileHasher, of_piece};
@@ -16,15 +18,15 @@ use larder_content::neighbour::{Describes, beside, describes, may_speak_for, sha
 use larder_content::phf::{PHF_BYTES_MAX, Phf};
 use larder_content::{ContentNo, PieceId};
 use larder_proto::proving::{Verdict, judge};
-use larder_storage::proof::Whole;
+use larder_storage::proof::{Expected, Whole};
 use larder_storage::record::Content;
 use larder_storage::store::{Filter, LookBuf, Looked, PieceHash, Store, WholeFile};
 use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 
 /// Pieces that came wrong and are remembered until they come again.
 const REJECTED_MAX: usize = 4096;
@@ -37,10 +39,17 @@ const HASHING_MAX: usize = 4096;
 pub(super) struct Proving {
     shared: Arc<Shared>,
     met: Mutex<HashMap<ContentNo, Arc<OnceCell<bool>>>>,
+    /// Contents of which a piece is asked for once more, one at a time.
+    turns: Mutex<HashMap<ContentNo, Weak<Turn>>>,
+    /// Files whose own name was asked already whether they are what they should be.
+    appealed: Mutex<HashSet<ContentNo>>,
     /// To the thread: a piece of this content has landed. None: it is over.
     landed: Option<Sender<ContentNo>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Is held by the one who asks.
+type Turn = tokio::sync::Mutex<()>;
 
 struct Shared {
     store: Store,
@@ -49,6 +58,8 @@ struct Shared {
     rejected: Mutex<HashMap<PieceId, PieceHash>>,
     /// Files by the SHA-1 in their URLs, and piece-hash files by the one of the file that they describe.
     by_sha1: Mutex<HashMap<[u8; 20], Named>>,
+    /// Who waits for the SHA-1 of a whole file.
+    awaited: Mutex<HashMap<ContentNo, oneshot::Sender<WholeFile>>>,
     /// The thread is to end after the piece at hand.
     over: AtomicBool,
 }
@@ -67,6 +78,7 @@ impl Proving {
             figures: Arc::clone(figures),
             rejected: Mutex::default(),
             by_sha1: Mutex::default(),
+            awaited: Mutex::default(),
             over: AtomicBool::new(false),
         });
         let (landed, heard) = unbounded();
@@ -83,6 +95,8 @@ impl Proving {
         Self {
             shared,
             met: Mutex::default(),
+            turns: Mutex::default(),
+            appealed: Mutex::default(),
             landed: Some(landed),
             thread: thread.ok(),
         }
@@ -107,16 +121,18 @@ impl Proving {
             rejected.lock().remove(&id);
             return Verdict::Good;
         };
+        let url = &content.record().url;
+        let may_appeal = sha1_of(url).is_some() && store.proof(content.no).whole == Whole::Unknown;
         let mut rejected = rejected.lock();
         let before = rejected.remove(&id);
-        let verdict = judge(&expected.hash, expected.trusted, got, before.as_ref());
-        let url = &content.record().url;
+        let Expected { hash, trusted } = &expected;
+        let verdict = judge(hash, *trusted, got, before.as_ref(), may_appeal);
         match verdict {
             Verdict::Good if expected.trusted => figures.pieces_verified_phf.increment(1),
             Verdict::Good => {}
-            Verdict::Again | Verdict::Refuse => {
+            Verdict::Again | Verdict::Refuse | Verdict::Appeal => {
                 self.shared.count_rejected(expected.trusted);
-                let last = verdict == Verdict::Refuse;
+                let last = verdict != Verdict::Again;
                 tracing::warn!(%url, piece = id.piece, trusted = expected.trusted, last, "the bytes of a piece are not those that its hash names");
                 if !last {
                     remember(&mut rejected, id, *got);
@@ -129,6 +145,54 @@ impl Proving {
             }
         }
         verdict
+    }
+
+    /// Whether a piece that hashes so is not what it should be.
+    pub(super) fn differs(&self, content: &Content, id: PieceId, got: &PieceHash) -> bool {
+        let expected = self.shared.store.expected(content, id.piece);
+        expected.is_some_and(|expected| expected.hash != *got)
+    }
+
+    /// Whose turn it is to ask for a piece of a content once more.
+    pub(super) fn turn(&self, no: ContentNo) -> Arc<Turn> {
+        let mut turns = self.turns.lock();
+        if let Some(turn) = turns.get(&no).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(Turn::default());
+        turns.insert(no, Arc::downgrade(&turn));
+        turn
+    }
+
+    /// Whether a content is to be judged by its own name: once, unless [`Proving::may_appeal_again`] says otherwise.
+    pub(super) fn may_appeal(&self, no: ContentNo) -> bool {
+        let mut appealed = self.appealed.lock();
+        if appealed.len() >= REJECTED_MAX {
+            appealed.clear();
+        }
+        appealed.insert(no)
+    }
+
+    /// It was not to be had.
+    pub(super) fn may_appeal_again(&self, no: ContentNo) {
+        self.appealed.lock().remove(&no);
+    }
+
+    /// From now on nothing that is known of its name is attached to a content: its name alone is to judge it. Says what
+    /// it has found, unless it is let go before.
+    pub(super) fn judge_by_name(&self, no: ContentNo) -> oneshot::Receiver<WholeFile> {
+        let cell = Arc::new(OnceCell::new_with(Some(false)));
+        self.met.lock().insert(no, cell);
+        let (tell, told) = oneshot::channel();
+        self.shared.awaited.lock().insert(no, tell);
+        told
+    }
+
+    /// The end of that.
+    pub(super) fn let_go(&self, no: ContentNo) {
+        self.met.lock().remove(&no);
+        self.shared.awaited.lock().remove(&no);
     }
 
     /// A piece is kept.
@@ -318,9 +382,13 @@ impl Shared {
             tracing::info!(%url, says = phf.length(), has = content.length(), "a piece-hash file is of another version of its object");
             return;
         }
+        let object = &content.record().url;
         if self.store.name_hashes(content, &phf, trusted, url) {
-            tracing::info!(%url, object = %content.record().url, trusted, "a piece-hash file describes an object");
+            tracing::info!(%url, %object, trusted, "a piece-hash file describes an object");
             self.compare(content, &phf, trusted, buf);
+        } else if self.store.proof(content.no).refuted.as_ref() == Some(phf.hash_of_hashes()) {
+            self.figures.phf_refused.increment(1);
+            tracing::warn!(%url, %object, trusted, "a piece-hash file is not that of its object; it is not believed");
         }
     }
 
@@ -371,8 +439,14 @@ struct Reader {
 
 impl Reader {
     fn run(mut self, landed: &Receiver<ContentNo>) {
-        for content in self.shared.store.contents() {
-            self.shared.enter(&content);
+        let contents = self.shared.store.contents();
+        let left = leftovers(&contents);
+        for content in contents {
+            if left.contains(&content.no) {
+                self.shared.store.purge(&Filter::Content(content.no));
+            } else {
+                self.shared.enter(&content);
+            }
         }
         for no in landed {
             if self.shared.over.load(Ordering::Relaxed) {
@@ -417,7 +491,12 @@ impl Reader {
         let pieces = u64::from(content.pieces());
         let matches = hasher.finish() == *named;
         let url = &content.record().url;
-        match store.compared(content, matches) {
+        let outcome = store.compared(content, matches);
+        if let Some(tell) = self.shared.awaited.lock().remove(&content.no) {
+            // Who has left has let go of the file.
+            let _ = tell.send(outcome);
+        }
+        match outcome {
             WholeFile::Verified => figures.pieces_verified_sha1.increment(pieces),
             WholeFile::ThrownAway => {
                 figures.pieces_rejected_sha1.increment(pieces);

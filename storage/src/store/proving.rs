@@ -113,8 +113,8 @@ impl Store {
     }
 
     /// Attaches a piece-hash file to the content that it describes. A hint never takes the place of one that is
-    /// trusted, nor of itself. False where it is not of that length, is there already or was refuted, or a better one
-    /// is there.
+    /// trusted, nor of itself. False where it is not of that length, is there already or was refuted, a better one is
+    /// there, or the content is a file with the SHA-1 that its URL names and this says that it is another.
     pub fn name_hashes(&self, content: &Content, phf: &Phf, trusted: bool, url: &str) -> bool {
         if phf.length() != content.length() {
             return false;
@@ -125,6 +125,12 @@ impl Store {
             named.trusted || (!trusted && named.hash_of_hashes == *phf.hash_of_hashes())
         });
         if is_worse || (is_refuted && !trusted) {
+            return false;
+        }
+        if present.whole == Whole::Matches && self.is_contradicted(content, phf) {
+            self.set_proof(content, |proof| {
+                proof.refuted = Some(*phf.hash_of_hashes());
+            });
             return false;
         }
         let all: Vec<u8> = (0..phf.pieces())
@@ -149,6 +155,13 @@ impl Store {
         };
         self.inner.proofs.keep_list(content.no, &Arc::new(hashes));
         true
+    }
+
+    /// Whether a piece that larder has seen of a content has another hash.
+    fn is_contradicted(&self, content: &Content, phf: &Phf) -> bool {
+        let seen = self.seen(content.no, content.pieces());
+        seen.iter()
+            .any(|(piece, hash)| phf.piece_hash(*piece) != Some(hash))
     }
 
     /// A hint has turned out to be wrong.

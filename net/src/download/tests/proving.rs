@@ -3,9 +3,9 @@
 
 use super::script::{Asked, Object, Origin, Step};
 use super::world::{World, watch};
+use larder_content::Span;
 use larder_content::hash::{FileHasher, of_piece};
 use larder_content::phf::Phf;
-use larder_content::{PieceId, Span};
 use larder_storage::flight::FlightError;
 use larder_storage::proof::{Trust, Whole};
 use larder_storage::record::Content;
@@ -159,8 +159,57 @@ async fn a_byte_that_was_garbled_once_never_leaves_and_is_fetched_again() {
     assert_eq!(of_file.filter(brings).count(), 2);
 }
 
+/// Bytes of a file that were asked for.
+fn bytes_asked(origin: &Origin, path: &str, length: usize) -> usize {
+    let asked = origin.asked().into_iter();
+    let of_file = asked.filter(|asked| asked.target.split('?').next() == Some(path));
+    of_file
+        .map(|asked| {
+            let (first, last) = asked.range.unwrap_or((0, None));
+            last.map_or(length, |last| (last + 1).min(length)) - first
+        })
+        .sum()
+}
+
+async fn present(world: &World, url: &str) -> Arc<Content> {
+    let key = world.route(url).identity.key;
+    world.store.content(&key).expect("it is stored")
+}
+
 #[tokio::test]
 async fn bytes_that_stay_wrong_are_refused_and_not_stored_and_the_rest_is_served() {
+    let object = Object::new(3 * MIB + 5, 3, ETAG);
+    let (origin, world, url) = with_trusted(&object, usize::MAX).await;
+    let path = update(&sha1_of(&object.body));
+    let content = content_of(&world, &url).await;
+    for again in [false, true] {
+        let piece = Span::new(1 << 20, 2 << 20);
+        assert_eq!(
+            world.bytes(&content, &url, piece).await,
+            Err(FlightError::Unproved)
+        );
+        world.store.flush();
+        assert!(!world.store.pieces_of(&content).contains(&1));
+        object.check(
+            &world
+                .bytes(&content, &url, Span::new(2 << 20, 3 << 20))
+                .await,
+            2 * MIB..3 * MIB,
+        );
+        // The file as it comes has another SHA-1, too; that is found out once.
+        let all = 4 * MIB + 5 + object.body.len() + if again { 2 * MIB } else { 0 };
+        eventually("the whole file was looked at", || {
+            world.store.contents().len() == 2
+                && bytes_asked(&origin, &path, object.body.len()) >= all - MIB - 5
+        })
+        .await;
+    }
+    assert_eq!(present(&world, &url).await.no, content.no);
+    assert_eq!(trust(&world, &content), Trust::Verified);
+}
+
+#[tokio::test]
+async fn a_file_whose_origin_is_well_again_is_served_with_its_hashes() {
     let object = Object::new(3 * MIB + 5, 3, ETAG);
     let (_origin, world, url) = with_trusted(&object, 2).await;
     let content = content_of(&world, &url).await;
@@ -169,21 +218,78 @@ async fn bytes_that_stay_wrong_are_refused_and_not_stored_and_the_rest_is_served
         world.bytes(&content, &url, piece).await,
         Err(FlightError::Unproved)
     );
-    let id = PieceId {
-        content: content.no,
-        piece: 1,
-    };
-    world.store.flush();
-    assert!(!world.store.pieces_of(&content).contains(&id.piece));
-    object.check(
-        &world
-            .bytes(&content, &url, Span::new(2 << 20, 3 << 20))
-            .await,
-        2 * MIB..3 * MIB,
-    );
-    // The origin is well again, and so is the object.
+    eventually("it was looked at as a whole", || {
+        world.store.by_no(content.no).is_none()
+    })
+    .await;
     object.check_whole(&world.get(&url).await);
+    let content = present(&world, &url).await;
+    eventually("its hashes are attached", || {
+        world
+            .store
+            .piece_hashes(&content)
+            .is_some_and(|hashes| hashes.trusted)
+    })
+    .await;
     assert_eq!(trust(&world, &content), Trust::Verified);
+}
+
+#[tokio::test]
+async fn a_trusted_file_of_wrong_hashes_never_blocks_a_file_with_the_sha1_of_its_url() {
+    for file_first in [false, true] {
+        let object = Object::new(6 * MIB + 5, 12, ETAG);
+        let length = object.body.len();
+        let forged = phf_of(&Object::new(length, 13, ETAG).body);
+        let sha1 = sha1_of(&object.body);
+        let (path, json) = (update(&sha1), document(&forged.to_json()));
+        // Its URL names just these hashes.
+        let phf_path = format!("/phf/dotc/{}/{}", hex(&sha1), hex(forged.hash_of_hashes()));
+        let origin = origin_of((&path, &object), (&phf_path, &json), 0, 0).await;
+        let world = World::new(&[(HOST, &origin)]);
+        let (url, phf_url) = (
+            format!("http://{HOST}{path}"),
+            format!("http://{HOST}{phf_path}"),
+        );
+        let is_verified = |content: &Content| {
+            world.store.flush();
+            world.store.proof(content.no).whole == Whole::Matches
+                && world.store.trust(content).pieces_verified == 7
+        };
+        if file_first {
+            object.check_whole(&world.get(&url).await);
+            let content = present(&world, &url).await;
+            eventually("its SHA-1 is known", || is_verified(&content)).await;
+            json.check_whole(&world.get(&phf_url).await);
+        } else {
+            json.check_whole(&world.get(&phf_url).await);
+            let content = content_of(&world, &url).await;
+            // Nobody gets a byte while two names contradict each other.
+            let piece = Span::new(0, 1 << 20);
+            assert_eq!(
+                world.bytes(&content, &url, piece).await,
+                Err(FlightError::Unproved)
+            );
+            eventually("its own name has judged it", || {
+                world.store.by_no(content.no).is_none()
+            })
+            .await;
+        }
+        let content = present(&world, &url).await;
+        eventually("the hashes are refuted", || {
+            world.store.proof(content.no).refuted == Some(*forged.hash_of_hashes())
+        })
+        .await;
+        object.check_whole(&world.get(&url).await);
+        assert!(is_verified(&content));
+        assert!(world.store.piece_hashes(&content).is_none());
+        // Two fetches of what was refused, and one of the file.
+        let most = if file_first { length } else { length + 4 * MIB };
+        let asked = bytes_asked(&origin, &path, length);
+        assert!(asked <= most, "{asked} of {length}");
+        // Nor are they believed when they come again.
+        assert!(!world.store.name_hashes(&content, &forged, true, &phf_url));
+        assert_eq!(world.store.contents().len(), 2);
+    }
 }
 
 #[tokio::test]
@@ -233,35 +339,39 @@ async fn a_neighbour_is_a_hint_and_mends_what_a_line_garbles() {
         Trust::Attested,
         "a hint makes nothing verified"
     );
+    let length = object.body.len();
+    assert_eq!(bytes_asked(&origin, "/fixed/a", length), length + MIB);
 }
 
 #[tokio::test]
 async fn a_forged_neighbour_never_blocks_a_good_object() {
-    let object = Object::new(2 * MIB + 9, 6, ETAG);
-    let forged = Object::new(2 * MIB + 9, 7, ETAG);
-    let json = document(&phf_of(&forged.body).to_json());
-    let origin = origin_of(("/fixed/a", &object), ("/fixed/a/pieceshash", &json), 0, 0).await;
-    let world = World::new(&[("dl.test", &origin)]);
-    let (url, beside) = (
-        "http://dl.test/fixed/a",
-        "http://dl.test/fixed/a/pieceshash",
-    );
-    json.check_whole(&world.get(beside).await);
-    object.check_whole(&world.get(url).await);
-    let content = content_of(&world, url).await;
-    assert!(world.store.piece_hashes(&content).is_none());
-    assert_eq!(trust(&world, &content), Trust::Attested);
-    // The piece that tells was fetched twice, and what was asked for at the same time.
-    let asked = origin.asked();
-    let of_object = || asked.iter().filter(|asked| asked.target == "/fixed/a");
-    let first_byte = of_object().filter(|asked| asked.range.is_some_and(|range| range.0 == 0));
-    assert_eq!((first_byte.count(), of_object().count() <= 8), (2, true));
-    assert!(
-        !world
-            .store
-            .name_hashes(&content, &phf_of(&forged.body), false, beside),
-        "nor is it believed again"
-    );
+    for connections_max in [1, 8] {
+        let object = Object::new(24 * MIB + 9, 6, ETAG);
+        let forged = Object::new(24 * MIB + 9, 7, ETAG);
+        let json = document(&phf_of(&forged.body).to_json());
+        let origin = origin_of(("/fixed/a", &object), ("/fixed/a/pieceshash", &json), 0, 0).await;
+        let world = World::with(&[("dl.test", &origin)], 64 << 20, |settings| {
+            settings.origin_connections_max = connections_max;
+        });
+        let (url, beside) = (
+            "http://dl.test/fixed/a",
+            "http://dl.test/fixed/a/pieceshash",
+        );
+        json.check_whole(&world.get(beside).await);
+        object.check_whole(&world.get(url).await);
+        let content = content_of(&world, url).await;
+        assert!(world.store.piece_hashes(&content).is_none());
+        assert_eq!(trust(&world, &content), Trust::Attested);
+        // The piece that tells was fetched twice, and nothing else was.
+        let length = object.body.len();
+        assert_eq!(bytes_asked(&origin, "/fixed/a", length), length + MIB);
+        assert!(
+            !world
+                .store
+                .name_hashes(&content, &phf_of(&forged.body), false, beside),
+            "nor is it believed again"
+        );
+    }
 }
 
 #[tokio::test]
