@@ -12,6 +12,7 @@
 //! - And should all of that fail, by damage to the disk itself, the checksum in the header does not match the data.
 
 mod economy;
+mod extents;
 mod load;
 mod packs;
 mod places;
@@ -28,6 +29,7 @@ use crate::slab::file::{Slab, name_of, sums_of};
 use crate::slab::layout::{SHARED_BELOW_BYTES, SlotHeader, sector_offset};
 use crate::store::{Counters, DiskPiece};
 use economy::InUse;
+use extents::Extents;
 use larder_content::{ContentNo, PieceId};
 use packs::Packs;
 use parking_lot::{Mutex, RwLock};
@@ -136,6 +138,8 @@ pub(crate) struct Common {
 pub(crate) struct Job {
     pub(crate) id: PieceId,
     pub(crate) frame: Arc<RamFrame>,
+    /// How many pieces its object has; 0 where that is not known.
+    pub(crate) pieces: u32,
 }
 
 /// The disk, for the one thread that owns it.
@@ -149,6 +153,7 @@ pub(crate) struct Disk {
     places: Places,
     evictor: Evictor,
     packs: Packs,
+    extents: Extents,
     /// Sectors that may be written again once the tables are durable: slab, first, count.
     quarantine: Vec<(u32, u32, u32)>,
     /// The slab that was written last: what is stored in turn lies in turn.
@@ -209,9 +214,9 @@ impl Disk {
         let sectors = job.frame.len().div_ceil(SECTOR_BYTES);
         // A slab that fails is condemned; the piece gets another chance on another slab.
         for _ in 0..2 {
-            let (slab, start) = match self.room(sectors) {
-                Ok(place) => place,
-                Err(NotKept::NoRoom | NotKept::Failed) => break,
+            let beside = self.room_in_order(job, sectors);
+            let Ok((slab, start)) = beside.map_or_else(|| self.room(sectors), Ok) else {
+                break;
             };
             let header = SlotHeader {
                 id: job.id,
@@ -512,6 +517,7 @@ impl Disk {
             }
         }
         self.quarantine.retain(|(slab, ..)| *slab != number);
+        self.extents.forget_slab(number);
         self.view.set_slab(number, None);
         self.view
             .slab_bytes

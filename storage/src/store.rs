@@ -135,8 +135,10 @@ impl Store {
             shard.hot.insert(id, hot);
         }
         let sent = frame.is_some_and(|frame| {
+            let content = self.inner.contents.by_no(id.content);
+            let pieces = content.map_or(0, |content| content.pieces());
             self.disk_for(id.content)
-                .is_some_and(|disk| disk.orders.send(Order::Keep(id, frame)).is_ok())
+                .is_some_and(|disk| disk.orders.send(Order::Keep(id, frame, pieces)).is_ok())
         });
         if !sent {
             common.counters.not_kept.fetch_add(1, Ordering::Relaxed);

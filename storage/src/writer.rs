@@ -22,8 +22,8 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 /// What the thread is told.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Store a whole piece.
-    Keep(PieceId, Arc<RamFrame>),
+    /// Store a whole piece, of an object of so many (0: not known).
+    Keep(PieceId, Arc<RamFrame>, u32),
     /// A piece was found damaged, and has left the index.
     Forget {
         slab: u32,
@@ -58,7 +58,7 @@ pub(crate) fn run(mut disk: Disk, orders: &Receiver<Order>, index: &Index, hot: 
         let mut batch = Batch::default();
         for order in first.into_iter().chain(orders.try_iter()) {
             match order {
-                Order::Keep(id, frame) => batch.add(Job { id, frame }),
+                Order::Keep(id, frame, pieces) => batch.add(Job { id, frame, pieces }),
                 Order::Forget {
                     slab,
                     cell,

@@ -56,6 +56,7 @@ impl Disk {
             places: Places::default(),
             evictor,
             packs: super::Packs::default(),
+            extents: super::Extents::default(),
             quarantine: Vec::new(),
             current: 0,
             errors: 0,

@@ -37,10 +37,14 @@ impl Disk {
             return Err(NotKept::Failed);
         }
         self.evict_for(sectors);
+        if let Some(place) = self.take(sectors) {
+            return Ok(place);
+        }
+        self.close_extents(true);
         self.take(sectors).ok_or(NotKept::NoRoom)
     }
 
-    fn take(&mut self, sectors: u32) -> Option<(u32, u32)> {
+    pub(super) fn take(&mut self, sectors: u32) -> Option<(u32, u32)> {
         if self.offline.is_some() {
             return None;
         }
@@ -70,7 +74,7 @@ impl Disk {
     }
 
     /// Makes a new slab, if limit and disk permit.
-    fn grow(&mut self) -> bool {
+    pub(super) fn grow(&mut self) -> bool {
         if self.offline.is_some() || self.full_since.is_some() || self.crowded {
             return false;
         }
@@ -124,7 +128,7 @@ impl Disk {
     }
 
     /// Evicts until a run of `sectors` is free, or nothing more may go.
-    fn evict_for(&mut self, sectors: u32) {
+    pub(super) fn evict_for(&mut self, sectors: u32) {
         let own = self.view.slab_bytes.load(Ordering::Relaxed);
         let step = EVICT_BYTES.min(own / 32);
         let (mut freed, mut fits, mut widened) = (0, false, 0);
@@ -132,8 +136,8 @@ impl Disk {
             let Some(victim) = self.victim() else { break };
             let place = self.places.get(victim);
             let (slab, start) = (place.slab, place.start);
-            freed += u64::from(place.sectors) * u64::from(SECTOR_BYTES);
-            self.evict(victim);
+            let sectors_freed = self.evict_in_order(victim);
+            freed += u64::from(sectors_freed) * u64::from(SECTOR_BYTES);
             fits |= self.gap(slab, start).1 >= sectors;
             if !fits && freed >= step {
                 widened += 1;
@@ -205,7 +209,7 @@ impl Disk {
         })
     }
 
-    fn is_pinned(&self, place: u32) -> bool {
+    pub(super) fn is_pinned(&self, place: u32) -> bool {
         let pins = self.common.pins.read();
         let slab = self.places.get(place).slab;
         let Some(Some(books)) = self.books.get(slab as usize) else {
@@ -237,6 +241,7 @@ impl Disk {
             self.remove_slab(number);
         }
         self.assess_memory();
+        self.close_extents(false);
         let (cap, _) = self.allowance();
         self.view.cap_bytes.store(cap, Ordering::Relaxed);
         let own = self.view.slab_bytes.load(Ordering::Relaxed)

@@ -265,3 +265,25 @@ fn a_key_that_comes_back_soon_stays() {
     let order: Vec<_> = std::iter::from_fn(|| evictor.victim(&mut |_| Some(0))).collect();
     assert_eq!(order.last(), Some(&0), "{order:?}");
 }
+
+#[test]
+fn only_quiet_slots_of_the_same_queue_go_along() {
+    let mut evictor = Evictor::new();
+    (0..10).for_each(|slot| evictor.restored(slot, 1 << 20));
+    (10..20).for_each(|slot| evictor.inserted(slot, 1 << 20, u64::from(slot)));
+    let touches = evictor.touches();
+    touches.tell(16 * 30 - 1);
+    assert_eq!(evictor.victim(&mut |_| Some(0)), Some(10));
+    assert!(!evictor.goes_along(11), "not for long enough");
+    touches.tell(16 * 30);
+    touches.touch(12);
+    assert!(evictor.goes_along(11) && !evictor.goes_along(12) && !evictor.goes_along(1));
+    evictor.removed(11);
+    assert!(!evictor.goes_along(11) && !evictor.goes_along(999));
+    // Everything new is refused: one of the others goes.
+    assert_eq!(
+        evictor.victim(&mut |slot| (slot < 10).then_some(0)),
+        Some(0)
+    );
+    assert!(evictor.goes_along(1));
+}

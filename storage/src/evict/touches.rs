@@ -80,6 +80,20 @@ impl Touches {
             .map_or(0, |byte| byte.load(Ordering::Relaxed) & TOUCHES_MAX)
     }
 
+    /// Whether nobody has asked for what is in the slot since it was entered, or the evictor took the touches back, and
+    /// that is at least so many half minutes ago. Said of one too few rather than too many: times run over.
+    pub(super) fn is_quiet(&self, slot: u32, half_minutes: u8) -> bool {
+        self.byte(slot).is_some_and(|byte| {
+            let held = byte.load(Ordering::Relaxed);
+            let ago = self
+                .now
+                .load(Ordering::Relaxed)
+                .wrapping_sub(held >> COUNT_BITS)
+                % TIMES;
+            held & TOUCHES_MAX == 0 && ago >= half_minutes
+        })
+    }
+
     /// Something new is in the slot. Makes the slot's chunk where there is none yet.
     pub(super) fn begin(&self, slot: u32) {
         let (chunk, at) = place(slot);

@@ -168,8 +168,8 @@ impl Policy for S3Fifo {
     }
 }
 
-/// The evictor. In packs: as the store has it, with pieces below 64 KiB in places of a MiB that go as a whole, and 16
-/// MiB evicted at once; else each piece for itself.
+/// The evictor. In packs: as the store has it, with pieces below 64 KiB in places of a MiB that go as a whole, whole
+/// pieces that take quiet neighbours along, and 16 MiB evicted at once; else each piece for itself.
 #[derive(Default)]
 pub(crate) struct Built<const PACKS: bool> {
     evictor: Evictor,
@@ -189,6 +189,24 @@ impl<const PACKS: bool> Built<PACKS> {
             self.keys.push(Vec::new());
             u32::try_from(self.keys.len() - 1).unwrap()
         })
+    }
+
+    /// The pieces beside it go along, if they may.
+    fn leave_with_neighbours(&mut self, gone: &mut Vec<u64>) {
+        let first = gone[0] / 8 * 8;
+        for key in first..first + 8 {
+            let Some(slot) = self.slots.get(&key).copied() else {
+                continue;
+            };
+            let alone = self.keys[slot as usize].len() == 1;
+            if alone && self.evictor.goes_along(slot) {
+                self.evictor.removed(slot);
+                self.free.push(slot);
+                self.keys[slot as usize].clear();
+                self.slots.remove(&key);
+                gone.push(key);
+            }
+        }
     }
 
     fn close(&mut self, slot: u32, bytes: u32) {
@@ -235,9 +253,12 @@ impl<const PACKS: bool> Policy for Built<PACKS> {
         let may = &mut |slot: u32| Some(hash_of(keys[slot as usize][0]));
         let slot = self.evictor.victim(may).unwrap();
         self.free.push(slot);
-        let gone = std::mem::take(&mut self.keys[slot as usize]);
+        let mut gone = std::mem::take(&mut self.keys[slot as usize]);
         for key in &gone {
             self.slots.remove(key);
+        }
+        if PACKS && gone.len() == 1 {
+            self.leave_with_neighbours(&mut gone);
         }
         gone
     }

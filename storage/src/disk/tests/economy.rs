@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 
 /// A disk without end that keeps nothing: what is of interest is what is in memory.
 #[derive(Debug)]
-struct Hollow;
+pub(super) struct Hollow;
 
 #[derive(Debug, Default)]
 struct HollowFile(AtomicU64);
