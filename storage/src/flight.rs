@@ -182,6 +182,12 @@ impl Flight {
         !self.shared.lock().watchers.is_empty()
     }
 
+    /// How many wait to be told of progress right now.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.shared.lock().watchers.len()
+    }
+
     /// Takes back the watches of one whose connection is gone. Tokens of others (each shard counts its own) may be
     /// the same.
     pub fn unwatch(&self, gone: &Watcher) {

@@ -23,6 +23,7 @@ pub use pause::{PATIENCE_MAX, failure_of, pause_after};
 
 use crate::Time;
 use larder_content::{ContentNo, PIECE_BYTES, PieceId};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
@@ -33,6 +34,16 @@ pub const ATTEMPTS_MAX: u32 = 4;
 
 /// A request that has brought nothing for this long does not count as being on the link.
 pub const SILENT_AFTER: Duration = Duration::from_secs(3);
+
+/// Pieces whose deadlines lie no further apart than this come in the order of how many wait for them. A client takes
+/// its pieces in an order of its own and waits for each on one of few connections (facts: clients 1.4), so that what
+/// many wait for frees many. In the order of the asking all are stuck until nearly everything is there, and then want
+/// most of it at once: of three objects for 200 clients about half of all bytes in the last fifth of the time, and under
+/// a third this way (`what_most_wait_for_frees_many_before_the_end`).
+const SAME_TIME: Duration = Duration::from_secs(2);
+
+/// So many pieces are compared at most.
+const LOOKED_AT_MAX: usize = 256;
 
 /// One request may take this part of the window, so that several connections share it.
 const RUNS_IN_WINDOW: u64 = 4;
@@ -286,10 +297,10 @@ impl Scheduler {
             .collect()
     }
 
-    /// The next request to send, if one may be sent now.
-    pub fn next(&mut self, now: Time) -> Option<Job> {
+    /// The next request to send, if one may be sent now. `waiting` says how many wait for a piece at present.
+    pub fn next(&mut self, now: Time, waiting: impl Fn(PieceId) -> usize) -> Option<Job> {
         self.end_pauses(now);
-        let head = self.ready.first()?.3;
+        let head = self.head(waiting)?;
         let (mut on_link, mut heard_jobs) = (0, 0);
         for job in self.jobs.values().filter(|job| !job.is_silent(now)) {
             on_link += job.bytes_left;
@@ -327,6 +338,19 @@ impl Scheduler {
             pieces.insert(id);
         }
         Some(self.begin(now, head, pieces, bytes, attempt))
+    }
+
+    /// Of what is due at about the same time, the piece that most wait for.
+    fn head(&self, waiting: impl Fn(PieceId) -> usize) -> Option<PieceId> {
+        let (background, first, ..) = *self.ready.first()?;
+        let about_then = self.ready.iter().take(LOOKED_AT_MAX).take_while(|rank| {
+            let (of_background, deadline, ..) = **rank;
+            of_background == background && deadline <= first + SAME_TIME
+        });
+        // The first of those that are alike, which is the one that is due first.
+        about_then
+            .map(|rank| rank.3)
+            .min_by_key(|id| Reverse(waiting(*id)))
     }
 
     /// Takes a request that was sent already, without being asked for here: its answer brings these pieces.

@@ -188,7 +188,7 @@ impl Inner {
             let mut queue = self.queue.lock();
             queue.scheduler.set_limits(limits);
             let given_up = queue.sort_out_overdue(now);
-            while let Some(job) = queue.scheduler.next(now) {
+            while let Some(job) = queue.next(now) {
                 if let Some(source) = queue.source(job.content) {
                     tasks.push(Task::new(Arc::clone(self), job, Task::source(source)));
                 } else {

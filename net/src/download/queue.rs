@@ -98,6 +98,13 @@ impl Queue {
         given_up
     }
 
+    /// The next request to send, if one may be sent now.
+    pub(super) fn next(&mut self, now: Time) -> Option<Job> {
+        let flight = |id| self.owned.get(&id)?.flight();
+        let waiting = |id| flight(id).map_or(0, |flight| flight.watchers());
+        self.scheduler.next(now, waiting)
+    }
+
     pub(super) fn flight(&self, id: PieceId) -> Option<Arc<Flight>> {
         self.owned.get(&id)?.flight().cloned()
     }

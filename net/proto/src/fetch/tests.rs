@@ -34,7 +34,7 @@ fn want(id: PieceId, deadline_ms: u64) -> Want {
 
 /// Everything that may start now.
 fn start_all(scheduler: &mut Scheduler, now: Time) -> Vec<Job> {
-    std::iter::from_fn(|| scheduler.next(now)).collect()
+    std::iter::from_fn(|| scheduler.next(now, |_| 0)).collect()
 }
 
 /// What each job is about.
@@ -91,7 +91,7 @@ fn a_second_who_wants_a_piece_can_only_make_it_more_urgent() {
         spans(&start_all(&mut scheduler, at(0))),
         [(1, 0..1), (2, 0..1)]
     );
-    assert!(scheduler.next(at(0)).is_none());
+    assert!(scheduler.next(at(0), |_| 0).is_none());
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn no_more_is_under_way_than_the_window_holds() {
     assert_eq!(jobs.len() as u64, scheduler.window_bytes() / PIECE);
     // What has arrived makes room.
     scheduler.received(at(1), &jobs[0], PIECE / 2);
-    assert!(scheduler.next(at(1)).is_none());
+    assert!(scheduler.next(at(1), |_| 0).is_none());
     scheduler.received(at(2), &jobs[1], PIECE / 2);
-    assert!(scheduler.next(at(2)).is_some());
+    assert!(scheduler.next(at(2), |_| 0).is_some());
 }
 
 #[test]
@@ -145,14 +145,14 @@ fn what_fails_is_tried_again_after_longer_and_longer_pauses() {
     scheduler.want(want(id(1, 0), 60_000));
     let mut now = 0;
     for (attempt, pause) in [(1, 250), (2, 1000), (3, 3000)] {
-        let job = scheduler.next(at(now)).expect("it is due");
+        let job = scheduler.next(at(now), |_| 0).expect("it is due");
         assert_eq!(job.attempt, attempt);
         assert!(scheduler.failed(at(now), &job, Failure::Broken).is_empty());
         assert_eq!(scheduler.next_wake(), Some(at(now + pause)));
-        assert!(scheduler.next(at(now + pause - 1)).is_none());
+        assert!(scheduler.next(at(now + pause - 1), |_| 0).is_none());
         now += pause;
     }
-    let job = scheduler.next(at(now)).expect("it is due");
+    let job = scheduler.next(at(now), |_| 0).expect("it is due");
     assert_eq!(scheduler.failed(at(now), &job, Failure::Broken), [id(1, 0)]);
     assert!(!scheduler.has(id(1, 0)));
 }
@@ -164,12 +164,12 @@ fn a_run_that_breaks_costs_only_the_piece_at_which_it_broke_an_attempt() {
         scheduler.want(want(id(1, piece), 60_000));
     }
     let mut now = 0;
-    let first = scheduler.next(at(0)).expect("both");
+    let first = scheduler.next(at(0), |_| 0).expect("both");
     scheduler.landed(id(1, 0));
     assert!(scheduler.failed(at(0), &first, Failure::Broken).is_empty());
     for pause in [250, 1000, 3000] {
         now += pause;
-        let job = scheduler.next(at(now)).expect("it is due");
+        let job = scheduler.next(at(now), |_| 0).expect("it is due");
         assert_eq!(job.pieces(), 1..2);
         let given_up = scheduler.failed(at(now), &job, Failure::Broken);
         assert_eq!(given_up.is_empty(), pause < 3000);
@@ -180,7 +180,7 @@ fn a_run_that_breaks_costs_only_the_piece_at_which_it_broke_an_attempt() {
 fn a_busy_origin_is_left_alone_for_all_pieces_of_the_object() {
     let mut scheduler = Scheduler::new(LIMITS);
     scheduler.want(want(id(1, 0), 10));
-    let job = scheduler.next(at(0)).expect("it is due");
+    let job = scheduler.next(at(0), |_| 0).expect("it is due");
     scheduler.want(want(id(1, 5), 10));
     scheduler.want(want(id(2, 0), 10));
     let busy = Failure::Busy(Duration::ZERO);
@@ -194,7 +194,7 @@ fn an_origin_that_says_how_long_is_left_alone_so_long() {
     for (asked_ms, pause_ms) in [(500, 1000), (7000, 7000), (3_600_000, 10_000)] {
         let mut scheduler = Scheduler::new(LIMITS);
         scheduler.want(want(id(1, 0), 1_000_000));
-        let job = scheduler.next(at(0)).expect("it is due");
+        let job = scheduler.next(at(0), |_| 0).expect("it is due");
         let busy = Failure::Busy(Duration::from_millis(asked_ms));
         assert!(scheduler.failed(at(0), &job, busy).is_empty());
         assert_eq!(start_all(&mut scheduler, at(pause_ms - 1)), []);
@@ -203,11 +203,114 @@ fn an_origin_that_says_how_long_is_left_alone_so_long() {
 }
 
 #[test]
+fn of_what_is_due_at_about_the_same_time_most_waited_for_goes_first() {
+    let mut scheduler = Scheduler::new(LIMITS);
+    let near = u64::try_from(SAME_TIME.as_millis()).expect("small");
+    for (content, deadline) in [(1, 0), (2, near / 2), (3, near), (4, near + 1)] {
+        scheduler.want(want(id(content, 0), 10 + deadline));
+    }
+    scheduler.want(Want {
+        background: true,
+        ..want(id(5, 0), 1)
+    });
+    let waiting =
+        |id: PieceId| [0, 1, 2, 2, 9, 9][usize::try_from(id.content.get()).expect("small")];
+    let order: Vec<u64> = std::iter::from_fn(|| scheduler.next(at(0), waiting))
+        .map(|job| job.content.get())
+        .collect();
+    // The fourth is due too long after the first to come before it, and nobody is to wait for the fifth.
+    assert_eq!(order, [2, 3, 1, 4, 5]);
+}
+
+/// The objects of [`served_early`], by their pieces.
+const OBJECTS: [u32; 3] = [32, 24, 8];
+
+/// 200 clients with seven connections each want the same three objects, each in an order of its own: how many answers
+/// of 100 are out when four fifths of the pieces have come.
+fn served_early(waiting_counts: bool, mut seed: u64) -> usize {
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    let mut orders = Vec::new();
+    for _ in 0..200 {
+        orders.push(OBJECTS.map(|pieces| {
+            let mut order: Vec<u32> = (0..pieces).collect();
+            for last in (1..order.len()).rev() {
+                order.swap(last, random(last + 1));
+            }
+            order
+        }));
+    }
+    let mut scheduler = Scheduler::new(Limits {
+        connections_max: 1,
+        run_bytes_max: PIECE,
+        ..LIMITS
+    });
+    let pieces = OBJECTS.iter().sum::<u32>() as usize;
+    let mut come = BTreeSet::new();
+    let mut waiting: BTreeMap<PieceId, Vec<(usize, usize)>> = BTreeMap::new();
+    // Connections that are free, by their clients and numbers.
+    let mut free: Vec<_> = (0..200 * 7).map(|n| (n / 7, n % 7)).collect();
+    let (mut served, mut early) = (0, 0);
+    for now in 0.. {
+        while let Some((client, number)) = free.pop() {
+            // Each begins with one of the objects, and helps the others when that is done.
+            let next = (number..number + 3).find_map(|at| {
+                let piece = orders[client][at % 3].pop()?;
+                Some(id(at as u64 % 3 + 1, piece))
+            });
+            let Some(next) = next else {
+                continue;
+            };
+            if come.contains(&next) {
+                served += 1;
+                free.push((client, number));
+                continue;
+            }
+            waiting.entry(next).or_default().push((client, number));
+            if !scheduler.has(next) {
+                scheduler.want(want(next, now + 12_000));
+            }
+        }
+        if come.len() * 5 <= pieces * 4 {
+            early = served;
+        }
+        let count = |id: PieceId| match waiting_counts {
+            true => waiting.get(&id).map_or(0, Vec::len),
+            false => 0,
+        };
+        let Some(job) = scheduler.next(at(now), count) else {
+            break;
+        };
+        let piece = id(job.content.get(), job.first);
+        scheduler.received(at(now), &job, PIECE);
+        scheduler.landed(piece);
+        come.insert(piece);
+        free = waiting.remove(&piece).unwrap_or_default();
+        served += free.len();
+    }
+    assert_eq!(served, 200 * pieces);
+    early * 100 / served
+}
+
+#[test]
+fn what_most_wait_for_frees_many_before_the_end() {
+    for seed in 1..4 {
+        let (in_turn, by_waiting) = (served_early(false, seed), served_early(true, seed));
+        assert!(
+            in_turn < 55 && by_waiting > 65,
+            "seed {seed}: {in_turn}, {by_waiting}"
+        );
+    }
+}
+
+#[test]
 fn what_is_final_is_not_tried_again() {
     let mut scheduler = Scheduler::new(LIMITS);
     scheduler.want(want(id(1, 0), 10));
     scheduler.want(want(id(1, 1), 10));
-    let job = scheduler.next(at(0)).expect("both");
+    let job = scheduler.next(at(0), |_| 0).expect("both");
     let given_up = scheduler.failed(at(0), &job, Failure::Final);
     assert_eq!(given_up, [id(1, 0), id(1, 1)]);
     // Twice is as good as once.
@@ -220,10 +323,10 @@ fn a_piece_that_nobody_wants_any_more_is_finished_but_not_tried_again() {
     let mut scheduler = Scheduler::new(LIMITS);
     scheduler.want(want(id(1, 0), 10));
     scheduler.want(want(id(2, 0), 10));
-    let job = scheduler.next(at(0)).expect("the first");
+    let job = scheduler.next(at(0), |_| 0).expect("the first");
     scheduler.drop_want(id(1, 0));
     scheduler.drop_want(id(2, 0));
-    assert!(scheduler.next(at(0)).is_none());
+    assert!(scheduler.next(at(0), |_| 0).is_none());
     assert_eq!(scheduler.failed(at(0), &job, Failure::Broken), [id(1, 0)]);
 }
 
@@ -235,7 +338,7 @@ fn what_is_too_late_is_reported_on_both_sides_of_the_deadline() {
     });
     scheduler.want(want(id(1, 0), 10));
     scheduler.want(want(id(2, 0), 20));
-    let _ = scheduler.next(at(0)).expect("the first");
+    let _ = scheduler.next(at(0), |_| 0).expect("the first");
     assert!(scheduler.overdue(at(19)).is_empty());
     // What is under way is not late any more, whatever its deadline.
     assert_eq!(scheduler.overdue(at(20)), [id(2, 0)]);
@@ -291,7 +394,7 @@ fn little_demand_does_not_shrink_the_window() {
     let mut scheduler = Scheduler::new(LIMITS);
     for step in 0..100 {
         scheduler.want(want(id(step + 1, 0), 10));
-        let job = scheduler.next(at(step * 1000)).expect("it is due");
+        let job = scheduler.next(at(step * 1000), |_| 0).expect("it is due");
         for part in 0..4 {
             scheduler.received(at(step * 1000 + part * 200), &job, PIECE / 4);
         }
@@ -521,7 +624,7 @@ proptest! {
                 }
                 Event::Start => {
                     let expected = model.next(now, scheduler.window_bytes(), &limits);
-                    let started = scheduler.next(now);
+                    let started = scheduler.next(now, |_| 0);
                     let pieces = started.map(|job| {
                         job.pieces().map(|piece| PieceId { content: job.content, piece }).collect()
                     });

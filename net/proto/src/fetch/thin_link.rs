@@ -61,6 +61,8 @@ struct Office {
     fills: BTreeMap<PieceId, Fill>,
     transfers: Vec<Transfer>,
     extended: BTreeSet<PieceId>,
+    /// How many wait for each piece.
+    waiting: BTreeMap<PieceId, usize>,
     seen: Seen,
 }
 
@@ -105,6 +107,7 @@ impl Office {
             fills: BTreeMap::new(),
             transfers: Vec::new(),
             extended: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             seen: Seen::default(),
         }
     }
@@ -113,7 +116,8 @@ impl Office {
         for now_ms in (0..until_ms).step_by(usize::try_from(STEP_MS).expect("small")) {
             self.clients_ask(now_ms);
             self.sort_out_overdue(now_ms);
-            while let Some(job) = self.scheduler.next(time(now_ms)) {
+            let waiting = |id| self.waiting.get(&id).copied().unwrap_or(0);
+            while let Some(job) = self.scheduler.next(time(now_ms), waiting) {
                 self.transfers.push(Transfer {
                     job,
                     pieces: self.scheduler.missing(&job),
@@ -156,6 +160,7 @@ impl Office {
                         id,
                         since_ms: now_ms,
                     };
+                    *self.waiting.entry(id).or_default() += 1;
                     // Who finds a flight does not tell the scheduler anything.
                     if !self.scheduler.has(id) {
                         self.scheduler.want(Want {
@@ -170,21 +175,13 @@ impl Office {
         }
     }
 
-    fn is_watched(&self, wanted: PieceId) -> bool {
-        let mut connections = self.clients.iter().flat_map(|client| client.connections);
-        connections.any(|connection| match connection {
-            Connection::Waits { id, .. } => id == wanted,
-            Connection::Idle { .. } => false,
-        })
-    }
-
     fn sort_out_overdue(&mut self, now_ms: u64) {
         for id in self.scheduler.overdue(time(now_ms)) {
             self.scheduler.extend(id, time(now_ms) + EXTENSION);
             self.extended.insert(id);
         }
         for id in std::mem::take(&mut self.extended) {
-            if self.is_watched(id) {
+            if self.waiting.get(&id).is_some_and(|count| *count > 0) {
                 self.extended.insert(id);
             } else if self.scheduler.waits(id) {
                 self.scheduler.drop_want(id);
@@ -242,6 +239,7 @@ impl Office {
                         let wait_ms = first.saturating_sub(since_ms);
                         self.seen.wait_ms_max = self.seen.wait_ms_max.max(wait_ms);
                         if fill.is_some_and(|fill| fill.whole) {
+                            self.waiting.remove(&id);
                             self.seen.served += 1;
                             useful.insert(id);
                             *connection = Connection::Idle { until_ms: now_ms };
@@ -249,6 +247,9 @@ impl Office {
                     }
                     None if now_ms - since_ms >= PATIENCE_MS => {
                         self.seen.refused += 1;
+                        if let Some(count) = self.waiting.get_mut(&id) {
+                            *count -= 1;
+                        }
                         // It will come back for this piece some time.
                         client.order.insert(0, id.piece);
                         *connection = Connection::Idle {
