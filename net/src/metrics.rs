@@ -69,6 +69,9 @@ pub struct Figures {
     pub cut: Counter,
     /// Seconds from a request's head to the first byte of its answer.
     pub first_byte_seconds: Histogram,
+    /// Seconds of a shard thread's turn, from the end of one wait to the beginning of the next: so long everybody else
+    /// on that thread waits.
+    pub turn_seconds: Histogram,
     /// Requests to origins, by what came back.
     pub origin_requests: [Counter; 6],
     /// Body bytes received from origins.
@@ -135,6 +138,7 @@ impl Figures {
             hosts_asked: Hosts::default(),
             cut: counter!("larder_http_cut_total"),
             first_byte_seconds: histogram!("larder_http_time_to_first_byte_seconds"),
+            turn_seconds: histogram!("larder_shard_turn_seconds"),
             origin_requests: CODE_CLASSES
                 .map(|class| counter!("larder_origin_requests_total", "code" => class)),
             origin_bytes: counter!("larder_origin_bytes_total"),
@@ -248,6 +252,10 @@ fn describe() {
     describe_histogram!(
         "larder_http_time_to_first_byte_seconds",
         "From a request's head to its answer's first byte."
+    );
+    describe_histogram!(
+        "larder_shard_turn_seconds",
+        "From the end of a shard thread's wait to the beginning of its next one."
     );
     describe_counter!(
         "larder_origin_requests_total",

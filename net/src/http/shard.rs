@@ -153,8 +153,11 @@ impl Shard {
         let (mut events, mut due) = (Vec::new(), Vec::new());
         loop {
             self.mailbox.turns.fetch_add(1, Ordering::Relaxed);
+            let ended = self.common.parts.clock.now();
+            let turn_seconds = &self.common.parts.figures.turn_seconds;
+            turn_seconds.record(ended.since(self.now).as_secs_f64());
             let patience = if self.again.is_empty() {
-                self.timers.patience(self.now)
+                self.timers.patience(ended)
             } else {
                 Duration::ZERO
             };
