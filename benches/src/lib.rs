@@ -4,8 +4,10 @@
 
 pub mod aims;
 pub mod bare;
+pub mod cgroup;
 pub mod command;
 pub mod cpu;
+pub mod crowd;
 pub mod figures;
 pub mod fio;
 pub mod kind;
@@ -14,7 +16,9 @@ pub mod line;
 pub mod load;
 pub mod office;
 pub mod place;
+pub mod readers;
 pub mod secure;
 pub mod servers;
 pub mod side_by_side;
+pub mod stage;
 pub mod table;

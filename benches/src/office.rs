@@ -54,6 +54,26 @@ pub fn named(file: File) -> File {
     File { path, ..file }
 }
 
+/// Hosts whose files are told apart by their paths alone, so that a large one need not be hashed to be named.
+pub const GUID_HOSTS: [&str; 2] = [
+    "near.dl.delivery.mp.microsoft.com",
+    "far.dl.delivery.mp.microsoft.com",
+];
+
+/// A made-up file of one of [`GUID_HOSTS`]; each number is another one.
+#[must_use]
+pub fn guid_file(number: u64, len: u64, host: usize) -> File {
+    File {
+        title: "a file",
+        hosts: vec![GUID_HOSTS[host].to_owned()],
+        path: format!("/filestreamingservice/files/1f0c7a52-3d1e-4b8a-9c55-{number:012x}"),
+        signed: false,
+        len,
+        seed: 5_000 + number,
+        foreign: false,
+    }
+}
+
 /// Starts larder on loopback with every name of the family led to `origin`.
 ///
 /// # Errors

@@ -41,6 +41,8 @@ pub struct LarderSetup {
     pub driver: String,
     /// The certificate, where https is served at the address and http at [`plain`].
     pub tls: Option<Certificate>,
+    /// `[policy] DOAbsoluteMaxCacheSize`, GB; all of the drive where there is none.
+    pub store_max_gb: Option<u32>,
     /// The store; a directory of its own below the run's where there is none.
     pub store: Option<PathBuf>,
 }
@@ -53,6 +55,7 @@ impl Default for LarderSetup {
             shards: 0,
             driver: "auto".to_owned(),
             tls: None,
+            store_max_gb: None,
             store: None,
         }
     }
@@ -95,6 +98,10 @@ impl Server {
             .replace("@ORIGIN@", &origin.to_string());
         if crate::place::is_root() {
             config.insert_str(0, "user root;\n");
+        }
+        if core.is_none() {
+            // Like larder, which has a thread for each core.
+            config = config.replace("worker_processes 1;", "worker_processes auto;");
         }
         let file = directory.join(format!("{}-{}.conf", kind.name(), address.port()));
         std::fs::write(&file, config)?;
@@ -174,6 +181,10 @@ impl Server {
             setup.shards,
             setup.driver,
         );
+        if let Some(most) = setup.store_max_gb {
+            let whole = "DOMaxCacheSize = 100";
+            config = config.replace(whole, &format!("DOAbsoluteMaxCacheSize = {most}"));
+        }
         for (host, origin) in &setup.connect {
             config.push_str(&format!("{host:?} = \"{origin}\"\n"));
         }

@@ -285,7 +285,7 @@ impl Comparison {
 }
 
 /// Makes the object up as a real file.
-fn write_out(file: &File, root: &Path) -> Result<()> {
+pub(crate) fn write_out(file: &File, root: &Path) -> Result<()> {
     let path = root.join(&file.path[1..]);
     fs::create_dir_all(path.parent().unwrap_or(root))?;
     let mut out = fs::File::create(path)?;

@@ -35,14 +35,21 @@ macro_rules! commands {
 // In the order of their names, so that additions meet seldom.
 commands! {
     ColdClient(figures::shaped::ColdClient),
+    Idle(figures::idle::Idle),
+    InOrder(figures::in_order::InOrder),
+    IndexSize(figures::index_size::IndexSize),
     MakeStore(figures::filled::MakeStore),
+    Mixed(figures::mixed::Mixed),
     Once(figures::once::Once),
     #[command(hide = true)]
     Origin(figures::shaped::FarEnd),
+    PatchMorning(figures::patch_morning::PatchMorning),
     Restart(figures::restart::Restart),
     SideBySide(command::SideBySide),
     SlotWrites(figures::slot_writes::SlotWrites),
+    SlowReaders(figures::slow_readers::SlowReaders),
     ThinLine(figures::thin_line::ThinLine),
+    WorkingSet(figures::working_set::WorkingSet),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
