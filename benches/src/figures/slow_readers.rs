@@ -33,7 +33,7 @@ const ROOM_BYTES: u32 = 4096;
 const COMING: Duration = Duration::from_secs(25);
 
 /// Ticks of the clock by which they read, each a share of them.
-const TICKS_A_SECOND: usize = 100;
+const TICKS_A_SECOND: usize = 1000;
 
 /// 10,000 readers of 1 KB/s somewhere in one large object: memory, p99 of a good client, evictions.
 #[derive(clap::Args, Debug)]
@@ -175,7 +175,7 @@ async fn come(server: SocketAddr, readers: u64, file: Arc<File>, slow: Arc<Slow>
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(ROOM_BYTES)?;
         let mut stream = socket.connect(server).await.context("a slow reader")?;
-        let start = random.next() % file.pieces() << 20;
+        let (start, _) = file.piece(random.next() % file.pieces());
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nRange: bytes={start}-\r\n\r\n",
             file.path, file.hosts[0]
