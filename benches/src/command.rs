@@ -131,9 +131,10 @@ impl SideBySide {
             kinds: kinds.to_vec(),
         };
         if self.cold {
-            let kinds = [
+            let small = [Kind::NginxStatic, Kind::NginxAio, Kind::Fio, Kind::Larder];
+            // nginx reads a range past the page cache where it fills an output buffer, and those are of 1 MiB.
+            let whole = [
                 Kind::NginxStatic,
-                Kind::NginxAio,
                 Kind::NginxDirectio,
                 Kind::NginxSliceTuned,
                 Kind::Fio,
@@ -143,7 +144,7 @@ impl SideBySide {
                 cold: true,
                 ..Work::warm(kib)
             };
-            return [128, 1024].map(|kib| part(cold(kib), &kinds)).into();
+            return vec![part(cold(128), &small), part(cold(1024), &whole)];
         }
         if self.tls {
             let kinds = [Kind::NginxStatic, Kind::NginxSliceTuned, Kind::Larder];

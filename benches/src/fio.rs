@@ -114,6 +114,7 @@ fn sample(report: &[u8], read: bool, core_seconds: f64) -> Result<Sample> {
         core_seconds,
         process_seconds: core_seconds,
         client_seconds: 0.0,
+        others_seconds: 0.0,
         disk_bytes: bytes,
     })
 }

@@ -71,6 +71,8 @@ pub struct Watch {
     pub core: usize,
     /// Its process group.
     pub group: u32,
+    /// The core that the client has for itself.
+    pub client_core: usize,
 }
 
 /// What came of it, in the time that was measured. Answers that were not whole then count with the bytes that came.
@@ -98,6 +100,8 @@ pub struct Outcome {
     pub disk_bytes: f64,
     /// Seconds that this process ran: near to [`Outcome::seconds`] it is the client that was measured.
     pub client_seconds: f64,
+    /// Busy seconds of the client's core that were not the client's: what disturbed the measurement.
+    pub others_seconds: f64,
 }
 
 impl Outcome {
@@ -137,6 +141,7 @@ struct Mark {
     core: f64,
     processes: f64,
     client: f64,
+    client_core: f64,
     disk_bytes: f64,
 }
 
@@ -169,6 +174,8 @@ impl Load {
             core_seconds: after.core - before.core,
             process_seconds: after.processes - before.processes,
             client_seconds: after.client - before.client,
+            others_seconds: (after.client_core - before.client_core)
+                - (after.client - before.client),
             disk_bytes: after.disk_bytes - before.disk_bytes,
             ..Outcome::default()
         };
@@ -317,6 +324,7 @@ impl<'l> Run<'l> {
         };
         Ok(Mark {
             core: cpu::core_seconds(watch.core).map_err(io::Error::other)?,
+            client_core: cpu::core_seconds(watch.client_core).map_err(io::Error::other)?,
             processes: group.seconds(),
             disk_bytes: group.disk_bytes(),
             client,

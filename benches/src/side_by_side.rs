@@ -25,6 +25,9 @@ const HOST: &str = "download.windowsupdate.com";
 /// Cold is what comes from the disk, but for the little that a memory of 6 % of the set happens to hold.
 const FROM_DISK_MIN: f64 = 0.93;
 
+/// What others may run on the client's core: the kernel's own threads and the counters' steps stay below.
+const OTHERS_MAX: f64 = 0.1;
+
 /// What is compared, and how long.
 #[derive(Clone, Debug)]
 pub struct Comparison {
@@ -122,6 +125,15 @@ impl Comparison {
             rows.extend(of_work);
         }
         eprintln!("\r{:72}\r", "");
+        let others = rows.iter().flat_map(|row| &row.samples);
+        let others = others.map(|sample| sample.others_seconds / sample.seconds);
+        let others = others.fold(0.0, f64::max);
+        if others > OTHERS_MAX {
+            complaints.push(format!(
+                "DISTURBED: something else ran on the client's core for up to {:.0} % of a round",
+                others * 100.0
+            ));
+        }
         let larder = field.servers.iter().find(|server| server.kind.is_larder());
         let on_shard = larder.map(|server| {
             let name = "larder_http_served_total";
@@ -257,6 +269,7 @@ impl Comparison {
         option("--pipeline", &work.pipeline);
         option("--warm-up-seconds", &self.warm_up_seconds);
         option("--seconds", &self.seconds);
+        option("--client-core", &CLIENT_CORE);
         option("--watch-core", &SERVER_CORE);
         option("--watch-group", &server.group());
         let output = command.output().context("cannot start larder-load")?;
@@ -279,6 +292,7 @@ impl Comparison {
             core_seconds: figure("core_seconds"),
             process_seconds: figure("process_seconds"),
             client_seconds: figure("client_seconds"),
+            others_seconds: figure("others_seconds"),
             disk_bytes: figure("disk_bytes"),
         })
     }

@@ -28,6 +28,8 @@ pub struct Sample {
     pub process_seconds: f64,
     /// Seconds that the client ran.
     pub client_seconds: f64,
+    /// Seconds that others ran on the client's core.
+    pub others_seconds: f64,
     /// Bytes that the server's processes had from disks.
     pub disk_bytes: f64,
 }

@@ -62,6 +62,9 @@ struct Args {
     /// Measure the work of this process group meanwhile.
     #[arg(long, requires = "watch_core")]
     watch_group: Option<u32>,
+    /// The core that this program runs on, to see who else does.
+    #[arg(long, default_value_t = 1)]
+    client_core: usize,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -97,7 +100,11 @@ fn main() -> anyhow::Result<ExitCode> {
         watch: args
             .watch_core
             .zip(args.watch_group)
-            .map(|(core, group)| Watch { core, group }),
+            .map(|(core, group)| Watch {
+                core,
+                group,
+                client_core: args.client_core,
+            }),
     };
     let outcome = load.run()?;
     let report = serde_json::json!({
@@ -113,6 +120,7 @@ fn main() -> anyhow::Result<ExitCode> {
         "core_seconds": outcome.core_seconds,
         "process_seconds": outcome.process_seconds,
         "disk_bytes": outcome.disk_bytes,
+        "others_seconds": outcome.others_seconds,
         "client_seconds": outcome.client_seconds,
         "faults": outcome.faults.len(),
     });
