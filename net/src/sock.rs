@@ -17,6 +17,26 @@ pub fn send(fd: RawFd, bytes: &[u8], more: bool) -> io::Result<usize> {
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// Sends two stretches of memory as if they were one, else as [`send`].
+///
+/// # Errors
+/// As [`send`].
+pub fn send_both(fd: RawFd, first: &[u8], second: &[u8], more: bool) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | if more { libc::MSG_MORE } else { 0 };
+    let mut stretches = [first, second].map(|stretch| libc::iovec {
+        iov_base: stretch.as_ptr().cast_mut().cast(),
+        iov_len: stretch.len(),
+    });
+    // SAFETY: a message is plain numbers and pointers; all of them zero names nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = stretches.as_mut_ptr();
+    message.msg_iovlen = stretches.len();
+    // SAFETY: the message names `stretches`, which lives on this frame for the whole call, and they name two slices
+    // that are borrowed as long; sendmsg(2) only reads them.
+    let n = unsafe { libc::sendmsg(fd, &raw const message, flags) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
 /// Sends `len` bytes at `offset` of a memory file without copying them. The socket is non-blocking.
 ///
 /// # Errors
@@ -184,6 +204,20 @@ mod tests {
         drop(a);
         while b.peek(&mut rest).expect("peeked") > 0 {}
         assert_eq!(discard(b.as_raw_fd(), 7).expect("the end"), 0);
+    }
+
+    #[test]
+    fn two_stretches_leave_as_one() {
+        let (a, mut b) = UnixStream::pair().expect("a socket pair");
+        let sent = send_both(a.as_raw_fd(), b"head", b"body", false).expect("sent");
+        assert_eq!(sent, 8);
+        assert_eq!(send_both(a.as_raw_fd(), b"", b"!", true).expect("sent"), 1);
+        let mut got = [0; 9];
+        b.read_exact(&mut got).expect("all of it");
+        assert_eq!(&got, b"headbody!");
+        drop(b);
+        let error = send_both(a.as_raw_fd(), b"a", b"b", false).expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -362,7 +362,12 @@ impl Shard {
         };
         link.conn.apply(event, &self.timeouts, self.now);
         let mut inbox = std::mem::take(&mut link.inbox);
-        match self.act(&mut link, &mut inbox) {
+        let fate = self.act(&mut link, &mut inbox);
+        if std::mem::take(&mut link.held_back) {
+            // No further answer has followed: what waits for one leaves now, which saying this again makes it do.
+            let _ = socket2::SockRef::from(&link.socket).set_tcp_nodelay(true);
+        }
+        match fate {
             Fate::Open => {}
             Fate::Closed => return self.gone(&mut link),
             Fate::HandedOver => {

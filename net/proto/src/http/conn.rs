@@ -280,6 +280,19 @@ impl Conn {
         matches!(self.phase, Phase::Answering { begun: true, .. })
     }
 
+    /// True where more requests have come behind the one at hand, which is the first of `inbox_bytes` received bytes.
+    #[must_use]
+    pub fn is_followed(&self, inbox_bytes: usize) -> bool {
+        match self.phase {
+            Phase::Answering {
+                request,
+                keep_alive,
+                ..
+            } => keep_alive && inbox_bytes > request.head_bytes,
+            _ => false,
+        }
+    }
+
     /// When a [`Event::Tick`] is due, unless something happens before.
     #[must_use]
     pub fn deadline(&self, timeouts: &Timeouts) -> Option<Time> {

@@ -48,6 +48,8 @@ pub(super) struct Link {
     pub(super) holds: bool,
     /// It is its turn to get a frame.
     pub(super) first_in_line: bool,
+    /// The socket holds bytes back, since more were to follow at once.
+    pub(super) held_back: bool,
     /// What the last head named, for the heads that are like it.
     pub(super) known: Option<Known>,
 }
@@ -137,6 +139,7 @@ impl Link {
             watching: None,
             holds: false,
             first_in_line: false,
+            held_back: false,
             known: None,
         }
     }
