@@ -18,6 +18,7 @@ on_each_driver!(
     damage_is_found_on_the_way_to_memory,
     what_is_purged_midway_is_fetched_again,
     many_readers_of_cold_ranges_get_the_right_bytes,
+    answers_of_all_sizes_leave_in_order_however_little_the_socket_takes,
 );
 
 const MIB: usize = 1 << 20;
@@ -278,4 +279,29 @@ fn many_readers_of_cold_ranges_get_the_right_bytes(rig: Rig) {
         }
     });
     assert_eq!(rig.sent.take()[2], 0, "nothing was fetched");
+}
+
+fn answers_of_all_sizes_leave_in_order_however_little_the_socket_takes(rig: Rig) {
+    stored(&rig, "/a", 4 * MIB);
+    rig.sent.take();
+    let sizes = [1, 4095, 4096, 4097, 16 << 10, (16 << 10) + 1, 100_000, 300];
+    let asked: Vec<(usize, usize)> = (0..96)
+        .map(|number| (number * 41_000, sizes[number % sizes.len()]))
+        .collect();
+    let heads: String = asked
+        .iter()
+        .map(|(start, len)| {
+            let last = start + len - 1;
+            format!("GET /a HTTP/1.1\r\nHost: files.example\r\nRange: bytes={start}-{last}\r\n\r\n")
+        })
+        .collect();
+    let mut client = narrow(&rig);
+    client.write(heads.as_bytes());
+    for (start, len) in &asked {
+        let got = client.read(false);
+        assert_eq!(got.header("X-Cache-Status"), Some("HIT"));
+        assert!(got.body == body(*start as u64, *len), "{start}, {len}");
+    }
+    let all: usize = asked.iter().map(|(_, len)| len).sum();
+    rig.has_sent([all as u64, 0, 0]);
 }
