@@ -52,6 +52,21 @@ pub fn own_seconds() -> Result<f64> {
     Ok(ticks * TICK_SECONDS)
 }
 
+/// Seconds that children of this process have run which have ended and were waited for.
+///
+/// # Errors
+/// /proc can not be read.
+pub fn ended_children_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
+    let fields: Vec<&str> = fields.unwrap_or_default().split_whitespace().collect();
+    let ticks = [13, 14].map(|at| fields.get(at)?.parse::<f64>().ok());
+    let [Some(user), Some(system)] = ticks else {
+        anyhow::bail!("/proc/self/stat has no times of children");
+    };
+    Ok((user + system) * TICK_SECONDS)
+}
+
 /// The processes of a group, as they were when it was looked for: so its work can be read in microseconds.
 #[derive(Clone, Debug)]
 pub struct Group {

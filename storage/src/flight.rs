@@ -7,6 +7,7 @@ use larder_content::PieceId;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// Why a piece will not come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -274,6 +275,30 @@ impl Flight {
         taken
     }
 
+    /// Fill side: lends up to `bytes_max` of what is missing to `read`, which puts the next bytes at its beginning and
+    /// says how many, and tells the watchers of those. None where it is over, full or was not started.
+    pub fn fill<E>(
+        &self,
+        bytes_max: usize,
+        read: impl FnOnce(&mut [u8]) -> Poll<Result<usize, E>>,
+    ) -> Option<Poll<Result<usize, E>>> {
+        let outcome = {
+            let mut slot = self.writer.lock();
+            let writer = slot.as_mut().filter(|writer| writer.remaining() > 0)?;
+            let room = writer.room();
+            let len = room.len().min(bytes_max);
+            let outcome = read(&mut room[..len]);
+            if let Poll::Ready(Ok(count)) = &outcome {
+                writer.add((*count).min(len));
+            }
+            outcome
+        };
+        if matches!(outcome, Poll::Ready(Ok(1..))) {
+            self.tell(None);
+        }
+        Some(outcome)
+    }
+
     /// Fill side: all bytes are there. False (and nothing changes) where some are missing or it is over.
     pub fn finish(&self) -> bool {
         let mut slot = self.writer.lock();
@@ -369,6 +394,49 @@ mod tests {
         flight.unwatch(&one);
         assert!(flight.fail(FlightError::Closing));
         assert_eq!(bells.map(|bell| bell.0.load(Ordering::Relaxed)), [0, 1]);
+    }
+
+    #[test]
+    fn what_is_read_straight_into_it_is_shown_and_told() {
+        let ram = RamTier::new(1 << 20).unwrap();
+        let id = PieceId {
+            content: ContentNo::new(1),
+            piece: 0,
+        };
+        let flight = Flight::new(id, 100);
+        let read = |flight: &Flight, byte: u8, answer: Poll<Result<usize, ()>>| {
+            flight.fill(60, |room| {
+                room.fill(byte);
+                answer.map_ok(|count| count.min(room.len()))
+            })
+        };
+        assert_eq!(read(&flight, 1, Poll::Ready(Ok(60))), None);
+        assert!(flight.start(ram.frame(100).unwrap()));
+        let bell = Arc::new(Bell::default());
+        let wake = Arc::clone(&bell) as Arc<dyn Watch>;
+        let token = Token(0);
+        flight.watch(Watcher { wake, token });
+        let heard = || bell.0.load(Ordering::Relaxed);
+        assert_eq!(read(&flight, 2, Poll::Pending), Some(Poll::Pending));
+        let failed = Some(Poll::Ready(Err(())));
+        assert_eq!(read(&flight, 3, Poll::Ready(Err(()))), failed);
+        assert_eq!((flight.filled(), heard()), (0, 0));
+        // More than was lent is not believed, and what nobody counted is written over.
+        assert_eq!(
+            read(&flight, 4, Poll::Ready(Ok(60))),
+            Some(Poll::Ready(Ok(60)))
+        );
+        assert_eq!((flight.seen().filled, heard()), (60, 1));
+        assert_eq!(
+            read(&flight, 5, Poll::Ready(Ok(99))),
+            Some(Poll::Ready(Ok(40)))
+        );
+        let frame = flight.frame().unwrap();
+        assert!(frame.bytes()[..60].iter().all(|byte| *byte == 4));
+        assert!(frame.bytes()[60..].iter().all(|byte| *byte == 5));
+        assert_eq!(read(&flight, 6, Poll::Ready(Ok(1))), None);
+        assert!(flight.finish());
+        assert_eq!(read(&flight, 6, Poll::Ready(Ok(1))), None);
     }
 
     #[test]

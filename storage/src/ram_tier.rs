@@ -382,6 +382,20 @@ impl FrameWriter {
         self.frame.filled.store(filled, Ordering::Release);
     }
 
+    /// What is not filled yet, for bytes that are put there in order; [`FrameWriter::add`] makes them visible.
+    pub fn room(&mut self) -> &mut [u8] {
+        let (filled, missing) = (self.filled() as usize, self.remaining() as usize);
+        // SAFETY: the range begins after what readers may see and ends within the frame; this writer is the only one
+        // and is borrowed. What nobody has written yet is mapped and reads as zeros.
+        unsafe { std::slice::from_raw_parts_mut(self.frame.start().wrapping_add(filled), missing) }
+    }
+
+    /// The first `count` bytes of [`FrameWriter::room`] are there, at most all of it.
+    pub fn add(&mut self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.set_filled(self.filled().saturating_add(count));
+    }
+
     /// How many bytes are missing until the frame is whole.
     pub fn remaining(&self) -> u32 {
         self.frame.len - self.filled()

@@ -3,6 +3,7 @@
 
 pub mod cold_client;
 pub mod filled;
+pub mod filling;
 pub mod idle;
 pub mod in_order;
 pub mod index_size;

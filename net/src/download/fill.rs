@@ -5,6 +5,7 @@
 use super::Trouble;
 use super::job::Task;
 use super::proving::Proving;
+use crate::origin::OriginBody;
 use larder_content::PieceId;
 use larder_content::hash::PieceHasher;
 use larder_content::span::{piece_of, piece_start};
@@ -13,7 +14,9 @@ use larder_proto::proving::{TAIL_BYTES, is_too_slow};
 use larder_proto::time::Time;
 use larder_storage::flight::{Flight, FlightError, FlightState, HOLD_ALL};
 use larder_storage::ram_tier::FrameWriter;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// How long a body waits for memory before it is given up; meanwhile it is not read, so its origin waits as well.
@@ -21,6 +24,9 @@ const FRAME_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often memory is asked for while there is none.
 const FRAME_AGAIN: Duration = Duration::from_millis(10);
+
+/// How much is read straight into a frame at most before those who wait for it are told.
+const READ_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes that follow each other, from `at` on.
 pub(super) struct Filler<'t> {
@@ -49,6 +55,52 @@ impl<'t> Filler<'t> {
             at,
             current: None,
         }
+    }
+
+    /// Takes the next bytes of the body from the connection straight to where they belong, and says how many; None at
+    /// its end. Those that belong nowhere, or were there before, make a detour.
+    ///
+    /// # Errors
+    /// The body's, and those of [`Filler::push`].
+    pub(super) async fn pull(&mut self, body: &mut OriginBody) -> Result<Option<usize>, Trouble> {
+        let piece = piece_of(self.at);
+        let id = PieceId {
+            content: self.task.job.content,
+            piece,
+        };
+        let within = self.at - piece_start(piece);
+        let belongs = within < u64::from(self.task.content.piece_len(piece));
+        let flight = if belongs { self.flight(id) } else { None };
+        if let Some(flight) = flight {
+            self.prepare(&flight).await?;
+            let filled = flight.filled();
+            if u64::from(filled) == within {
+                let read = poll_fn(|cx| {
+                    let read = |room: &mut [u8]| body.poll_read(cx, room);
+                    match flight.fill(READ_BYTES_MAX, read) {
+                        None => Poll::Ready(None),
+                        Some(read) => read.map(Some),
+                    }
+                });
+                let came = read.await.ok_or_else(over)?;
+                let came = came.map_err(|error| self.task.unanswered(&error))?;
+                if came == 0 {
+                    return Ok(None);
+                }
+                self.at += came as u64;
+                self.look(&flight, filled as usize, came, came);
+                if flight.filled() == flight.len() {
+                    self.landed(&flight).await?;
+                }
+                return Ok(Some(came));
+            }
+        }
+        let chunk = body.chunk().await;
+        let Some(chunk) = chunk.map_err(|error| self.task.unanswered(&error))? else {
+            return Ok(None);
+        };
+        self.push(&chunk).await?;
+        Ok(Some(chunk.len()))
     }
 
     /// Takes the next bytes of the body. Those of pieces that are not the task's are passed over.
@@ -100,18 +152,24 @@ impl<'t> Filler<'t> {
         flight
     }
 
+    /// A flight that nothing has come of yet gets what it needs.
+    async fn prepare(&self, flight: &Arc<Flight>) -> Result<(), Trouble> {
+        if flight.state() != FlightState::Waiting {
+            return Ok(());
+        }
+        if self.current.as_ref().is_some_and(|piece| piece.is_named) {
+            flight.hold_back(HOLD_ALL);
+        }
+        self.give_memory(flight).await
+    }
+
     async fn place(
         &mut self,
         flight: &Arc<Flight>,
         within: usize,
         bytes: &[u8],
     ) -> Result<(), Trouble> {
-        if flight.state() == FlightState::Waiting {
-            if self.current.as_ref().is_some_and(|piece| piece.is_named) {
-                flight.hold_back(HOLD_ALL);
-            }
-            self.give_memory(flight).await?;
-        }
+        self.prepare(flight).await?;
         let filled = flight.filled() as usize;
         if within > filled {
             // The answer began in the middle of a piece of which the beginning is not there.
@@ -131,28 +189,26 @@ impl<'t> Filler<'t> {
         }
         let fresh = &bytes[known..];
         if !fresh.is_empty() && flight.append(fresh) < fresh.len() {
-            // It is over: the store is closing, or its object was purged.
-            return Err(Trouble {
-                failure: Failure::Final,
-                error: FlightError::Closing,
-            });
+            return Err(over());
         }
-        self.look(flight, filled, bytes.len(), fresh);
+        self.look(flight, filled, bytes.len(), fresh.len());
         if flight.filled() == flight.len() {
             return self.landed(flight).await;
         }
         Ok(())
     }
 
-    /// Hashes what has just come, and shows what can not be held back any longer.
-    fn look(&mut self, flight: &Flight, filled: usize, came: usize, fresh: &[u8]) {
+    /// Of `came` bytes `fresh` were put behind the `filled` ones: hashes these, and shows what can not be held back any
+    /// longer.
+    fn look(&mut self, flight: &Flight, filled: usize, came: usize, fresh: usize) {
         let Some(piece) = &mut self.current else {
             return;
         };
         if let Some(hasher) = &mut piece.hasher
             && hasher.bytes() == filled as u64
+            && let Some(frame) = flight.frame()
         {
-            hasher.update(fresh);
+            hasher.update(&frame.bytes()[filled..filled + fresh]);
         }
         piece.came = piece
             .came
@@ -220,6 +276,14 @@ impl Task {
             }
             tokio::time::sleep(FRAME_AGAIN).await;
         }
+    }
+}
+
+/// The flight is over: the store is closing, or its object was purged.
+fn over() -> Trouble {
+    Trouble {
+        failure: Failure::Final,
+        error: FlightError::Closing,
     }
 }
 

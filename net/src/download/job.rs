@@ -293,18 +293,15 @@ impl Task {
     /// Takes a body in until it ends, or nothing of what follows is of use.
     async fn fill(&self, mut body: OriginBody, at: u64) -> Result<(), Trouble> {
         let mut filler = Filler::new(self, at);
+        body.plain().await;
         loop {
-            let chunk = body.chunk().await.map_err(|e| self.unanswered(&e))?;
-            let Some(chunk) = chunk else {
+            let Some(came) = filler.pull(&mut body).await? else {
                 return self.at_the_end();
             };
-            self.inner.queue.lock().scheduler.received(
-                self.inner.clock.now(),
-                &self.job,
-                chunk.len() as u64,
-            );
-            filler.push(&chunk).await?;
-            if self.is_over() {
+            let now = self.inner.clock.now();
+            let mut queue = self.inner.queue.lock();
+            queue.scheduler.received(now, &self.job, came as u64);
+            if !queue.scheduler.is_under_way(&self.job) {
                 return Ok(());
             }
         }

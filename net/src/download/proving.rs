@@ -102,10 +102,11 @@ impl Proving {
         }
     }
 
-    /// Whether the SHA-256 of a content's pieces is kept though nobody named one: peers may want it. An object of one
-    /// piece is not worth a row of the catalogue, unless it is part of a proof.
+    /// Whether the SHA-256 of a content's pieces is kept though nobody named one: of a file that is proved as a whole,
+    /// so that a piece which is fetched again is proved by itself. It costs more than all else that is done to bytes
+    /// on their way in, so what nobody compares is hashed by whoever comes to need it.
     pub(super) fn keeps_hashes(content: &Content) -> bool {
-        content.pieces() > 1 || sha1_of(&content.record().url).is_some()
+        sha1_of(&content.record().url).is_some()
     }
 
     /// Judges a piece that has come whole.

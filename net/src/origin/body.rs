@@ -1,22 +1,40 @@
 //! The body of an origin's answer. The rule: it ends whole, or with an error; a silence longer than the stall
 //! timeout is an error too.
+//!
+//! hyper reads the head and knows how the body ends. Where that is a number of bytes, and they are many, they can be
+//! read from the connection itself, straight to where they belong ([`OriginBody::plain`]): no buffer between, no copy,
+//! and no other task to be woken for each of them.
 
+use super::connect::Stream;
 use super::error::OriginError;
 use super::pool::Lease;
 use crate::metrics::Figures;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+/// A body with fewer bytes to come than these is not worth being taken out of hyper's hands.
+const PLAIN_BYTES_MIN: u64 = 128 << 10;
+
+/// What is read at a time where nobody lends memory.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// A body on its way in; holds its connection until the last byte.
 pub struct OriginBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
+    flow: Flow,
+    lease: Option<Box<Lease>>,
+    /// Whether the answer leaves its connection open.
+    keeps: bool,
+    /// Of a frame, what nobody has taken yet.
+    rest: Bytes,
     origin: String,
     stall: Duration,
     timer: Pin<Box<Sleep>>,
@@ -24,28 +42,130 @@ pub struct OriginBody {
     figures: Arc<Figures>,
 }
 
+/// Where its bytes come from.
+enum Flow {
+    /// From hyper.
+    Framed(Incoming),
+    /// From the connection itself.
+    Plain(Plain),
+}
+
+struct Plain {
+    /// None at the end, when it has been given back.
+    stream: Option<Stream>,
+    /// What hyper had read already.
+    early: VecDeque<Bytes>,
+    /// Bytes to come.
+    left: u64,
+}
+
+impl Plain {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let most = into.len().min(most);
+        let into = &mut into[..most];
+        let count = if let Some(early) = self.early.front_mut() {
+            let count = early.len().min(most);
+            early.copy_to_slice(&mut into[..count]);
+            if early.is_empty() {
+                self.early.pop_front();
+            }
+            count
+        } else if let Some(stream) = self.stream.as_mut().filter(|_| most > 0) {
+            let mut buf = ReadBuf::new(into);
+            ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                let error = "the connection was closed before the end of the body";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, error)));
+            }
+            buf.filled().len()
+        } else {
+            0
+        };
+        self.left -= count as u64;
+        Poll::Ready(Ok(count))
+    }
+}
+
 impl OriginBody {
     pub(super) fn new(
         incoming: Incoming,
         lease: Lease,
+        keeps: bool,
         origin: String,
         stall: Duration,
         figures: Arc<Figures>,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep(stall));
         let mut body = Self {
-            incoming,
-            lease: Some(lease),
+            flow: Flow::Framed(incoming),
+            lease: Some(Box::new(lease)),
+            keeps,
+            rest: Bytes::new(),
             origin,
             stall,
             timer,
             waiting: false,
             figures,
         };
-        if body.incoming.is_end_stream() {
+        if body.is_end_stream() {
             body.end();
         }
         body
+    }
+
+    /// From now on its bytes are read from the connection itself, where that is possible and worth it.
+    pub async fn plain(&mut self) {
+        let Flow::Framed(incoming) = &mut self.flow else {
+            return;
+        };
+        let Some(left) = incoming.size_hint().exact() else {
+            return;
+        };
+        let Some(lease) = self.lease.as_mut().filter(|_| left >= PLAIN_BYTES_MIN) else {
+            return;
+        };
+        // None where the connection is over: then all that came is in hyper's hands.
+        let Some((stream, read)) = lease.leave().await else {
+            return;
+        };
+        let mut early = VecDeque::new();
+        // hyper is gone, so that this waits for nothing; an error is that it is gone.
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await {
+            early.extend(frame.into_data().ok());
+        }
+        early.push_back(read);
+        early.retain(|bytes| !bytes.is_empty());
+        self.flow = Flow::Plain(Plain {
+            stream: Some(stream),
+            early,
+            left,
+        });
+    }
+
+    /// Puts the next bytes at the beginning of `into`, which is not empty, and says how many; 0 is the body's proper
+    /// end.
+    ///
+    /// # Errors
+    /// As [`OriginBody::chunk`].
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<Result<usize, OriginError>> {
+        if let Flow::Plain(plain) = &mut self.flow {
+            let read = plain.poll_read(cx, into);
+            return self.plain_read(cx, read);
+        }
+        while self.rest.is_empty() {
+            match ready!(self.poll_framed(cx)) {
+                None => return Poll::Ready(Ok(0)),
+                Some(frame) => self.rest = frame?.into_data().unwrap_or_default(),
+            }
+        }
+        let count = self.rest.len().min(into.len());
+        self.rest.copy_to_slice(&mut into[..count]);
+        Poll::Ready(Ok(count))
     }
 
     /// The next bytes; None is the body's proper end.
@@ -71,7 +191,7 @@ impl OriginBody {
     /// # Errors
     /// As [`OriginBody::chunk`].
     pub async fn small(mut self, bytes_max: usize) -> Result<Option<Bytes>, OriginError> {
-        if self.incoming.size_hint().lower() > bytes_max as u64 {
+        if self.size_hint().lower() > bytes_max as u64 {
             return Ok(None);
         }
         let mut all = Vec::new();
@@ -85,8 +205,106 @@ impl OriginBody {
     }
 
     fn end(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
+        match &mut self.flow {
+            Flow::Framed(_) => lease.give_back(),
+            // What comes after the end belongs to no answer.
+            Flow::Plain(plain) => {
+                let whole = self.keeps && plain.early.is_empty();
+                if let Some(stream) = plain.stream.take().filter(|_| whole) {
+                    lease.give_back_bare(stream);
+                }
+            }
+        }
+    }
+
+    /// What reading from the connection itself has come to.
+    fn plain_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: Poll<io::Result<usize>>,
+    ) -> Poll<Result<usize, OriginError>> {
+        match read {
+            Poll::Ready(Ok(count)) => {
+                self.came(count);
+                if self.is_end_stream() {
+                    self.end();
+                }
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.broken(error.to_string()))),
+            Poll::Pending => self.poll_stalled(cx).map(Err),
+        }
+    }
+
+    fn came(&mut self, count: usize) {
+        self.waiting = false;
+        self.figures.origin_bytes.increment(count as u64);
+    }
+
+    fn broken(&mut self, cause: String) -> OriginError {
+        self.lease = None;
+        OriginError::Truncated {
+            origin: self.origin.clone(),
+            cause,
+        }
+    }
+
+    /// Whether nothing has come for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<OriginError> {
+        // The clock runs only while somebody waits: a reader that takes its time is no stall of the origin.
+        if !self.waiting {
+            self.waiting = true;
+            self.timer.as_mut().reset(Instant::now() + self.stall);
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        self.lease = None;
+        Poll::Ready(OriginError::Timeout {
+            origin: self.origin.clone(),
+            doing: "between two parts of a body",
+            limit_ms: u64::try_from(self.stall.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// The next frame from hyper, or from the connection.
+    fn poll_framed(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
+        let incoming = match &mut self.flow {
+            Flow::Framed(incoming) => incoming,
+            Flow::Plain(plain) => {
+                let mut chunk = vec![0; CHUNK_BYTES];
+                let read = plain.poll_read(cx, &mut chunk);
+                return match ready!(self.plain_read(cx, read)) {
+                    Ok(0) => Poll::Ready(None),
+                    Ok(count) => {
+                        chunk.truncate(count);
+                        Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
+                    }
+                    Err(error) => Poll::Ready(Some(Err(error))),
+                };
+            }
+        };
+        match Pin::new(&mut *incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let ended = incoming.is_end_stream();
+                self.came(frame.data_ref().map_or(0, Bytes::len));
+                if ended {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(self.broken(super::words(&error)))))
+            }
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_stalled(cx).map(|error| Some(Err(error))),
         }
     }
 }
@@ -100,56 +318,34 @@ impl Body for OriginBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.waiting = false;
-                if let Some(data) = frame.data_ref() {
-                    this.figures.origin_bytes.increment(data.len() as u64);
-                }
-                if this.incoming.is_end_stream() {
-                    this.end();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                this.lease = None;
-                let cause = super::words(&error);
-                Poll::Ready(Some(Err(OriginError::Truncated {
-                    origin: this.origin.clone(),
-                    cause,
-                })))
-            }
-            Poll::Ready(None) => {
-                this.end();
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                // The clock runs only while somebody waits: a reader that takes its time is no stall of the origin.
-                if !this.waiting {
-                    this.waiting = true;
-                    this.timer.as_mut().reset(Instant::now() + this.stall);
-                }
-                if this.timer.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                this.lease = None;
-                let limit_ms = u64::try_from(this.stall.as_millis()).unwrap_or(u64::MAX);
-                let origin = this.origin.clone();
-                let doing = "between two parts of a body";
-                Poll::Ready(Some(Err(OriginError::Timeout {
-                    origin,
-                    doing,
-                    limit_ms,
-                })))
-            }
+        if !this.rest.is_empty() {
+            let rest = std::mem::take(&mut this.rest);
+            return Poll::Ready(Some(Ok(Frame::data(rest))));
         }
+        this.poll_framed(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.rest.is_empty()
+            && match &self.flow {
+                Flow::Framed(incoming) => incoming.is_end_stream(),
+                Flow::Plain(plain) => plain.left == 0,
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let rest = self.rest.len() as u64;
+        match &self.flow {
+            Flow::Framed(incoming) => {
+                let hint = incoming.size_hint();
+                let mut all = SizeHint::new();
+                all.set_lower(hint.lower() + rest);
+                if let Some(upper) = hint.upper() {
+                    all.set_upper(upper + rest);
+                }
+                all
+            }
+            Flow::Plain(plain) => SizeHint::with_exact(plain.left),
+        }
     }
 }

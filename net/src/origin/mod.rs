@@ -22,18 +22,17 @@ pub use pool::{BoxError, Lane, RequestBody};
 use crate::metrics::{Astray, Figures};
 use crate::settings::{Proxy, Settings};
 use ::http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION,
-    PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT, VIA,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap,
+    HeaderValue, LOCATION, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT, VIA,
 };
-use ::http::{Method, Request, StatusCode};
+use ::http::{Method, Request, StatusCode, Version};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use connect::Means;
 use guard::Target;
 use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
 use larder_proto::http::route::Authority;
-use pool::{AbortOnDrop, Lease, Link, Place, Pool};
+use pool::{Lease, Link, Place, Pool};
 use proxy::Knowledge;
 use redirect::REDIRECTS_MAX;
 use std::sync::Arc;
@@ -382,9 +381,11 @@ impl OriginClient {
                     }
                     let lease = Lease::new(&self.0.pool, place.clone(), link, permit);
                     let stall = Duration::from_millis(settings.origin_stall_timeout_ms);
+                    let keeps = keeps_open(parts.version, &parts.headers);
                     let body = OriginBody::new(
                         incoming,
                         lease,
+                        keeps,
                         origin,
                         stall,
                         Arc::clone(&self.0.figures),
@@ -428,20 +429,9 @@ impl OriginClient {
             knowledge: &self.0.proxy,
         };
         let stream = connect::connect(place, &means).await?;
-        let shaken = hyper::client::conn::http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await;
-        let (sender, connection) = shaken.map_err(|e| OriginError::NoAnswer {
+        Link::open(stream).await.map_err(|e| OriginError::NoAnswer {
             origin: place.origin.to_string(),
             cause: words(&e),
-        })?;
-        let task = tokio::spawn(async move {
-            // The one who waits for the answer hears of an error; nobody else cares.
-            let _ = connection.await;
-        });
-        Ok(Link {
-            sender,
-            _task: AbortOnDrop(task.abort_handle()),
         })
     }
 
@@ -516,6 +506,15 @@ fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
     };
     let bytes: usize = headers.iter().map(field_bytes).sum();
     (bytes > HEAD_BYTES_MAX).then_some("its head is longer than 64 KiB")
+}
+
+/// Whether a connection may be used again after this answer (RFC 9112, section 9.3).
+fn keeps_open(version: Version, headers: &HeaderMap) -> bool {
+    let closes = headers.get_all(CONNECTION).iter().any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    });
+    version == Version::HTTP_11 && !closes
 }
 
 fn redirects(status: StatusCode) -> bool {

@@ -1,17 +1,21 @@
 //! Keep-alive connections to origins, some per authority. The rule: a connection is idle here only after an answer
 //! was read to its last byte; whatever is dropped before that is closed.
 
+use super::connect::Stream;
 use super::guard::Target;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::client::conn::http1::SendRequest;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
 use larder_proto::http::route::Authority;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a connection may be idle. Servers close after 60 to 120 s; the one that closes first avoids the race.
@@ -79,15 +83,52 @@ struct Idle {
 /// One connection and the task that drives it.
 pub(super) struct Link {
     pub(super) sender: SendRequest<RequestBody>,
-    pub(super) _task: AbortOnDrop,
+    drive: Drive,
 }
 
-/// Ends a connection's task, and so closes its socket, when dropped.
-pub(super) struct AbortOnDrop(pub(super) AbortHandle);
+/// The task that drives a connection. Dropped, it ends, and so the socket is closed.
+struct Drive {
+    leave: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Option<Bare>>,
+}
 
-impl Drop for AbortOnDrop {
+/// A connection without its HTTP, and what was read of it and not used.
+pub(super) type Bare = (Stream, Bytes);
+
+impl Link {
+    /// Speaks HTTP on a connection on which nothing is under way.
+    ///
+    /// # Errors
+    /// hyper's.
+    pub(super) async fn open(stream: Stream) -> hyper::Result<Self> {
+        let shaken = Builder::new().handshake(TokioIo::new(stream)).await;
+        let (sender, mut connection) = shaken?;
+        let (leave, left) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                // The one who waits for the answer hears of an error; nobody else cares.
+                _ = &mut connection => None,
+                Ok(()) = left => {
+                    let parts = connection.into_parts();
+                    Some((parts.io.into_inner(), parts.read_buf))
+                }
+            }
+        });
+        let leave = Some(leave);
+        let drive = Drive { leave, task };
+        Ok(Self { sender, drive })
+    }
+
+    /// Stops speaking HTTP, wherever the answer is. None where the connection is over.
+    async fn leave(mut self) -> Option<Bare> {
+        self.drive.leave.take()?.send(()).ok()?;
+        (&mut self.drive.task).await.ok()?
+    }
+}
+
+impl Drop for Drive {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -95,7 +136,8 @@ impl Drop for AbortOnDrop {
 pub(super) struct Lease {
     pool: Arc<Pool>,
     place: Place,
-    link: Link,
+    /// None: it is with who reads it, without its HTTP.
+    link: Option<Link>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -109,8 +151,24 @@ impl Lease {
         Self {
             pool: Arc::clone(pool),
             place,
-            link,
+            link: Some(link),
             _permit: permit,
+        }
+    }
+
+    /// The connection without its HTTP; None where it is over, and then it can not be kept.
+    pub(super) async fn leave(&mut self) -> Option<Bare> {
+        self.link.take()?.leave().await
+    }
+
+    /// Keeps a connection that was taken out of its HTTP: the answer was read to its last byte and not further.
+    pub(super) fn give_back_bare(mut self, stream: Stream) {
+        // It only looks as if it might wait; were it to, one connection would be closed.
+        let mut opening = std::pin::pin!(Link::open(stream));
+        let mut cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Ok(link)) = opening.as_mut().poll(&mut cx) {
+            self.link = Some(link);
+            self.give_back();
         }
     }
 
@@ -122,9 +180,9 @@ impl Lease {
             link,
             _permit,
         } = self;
-        if link.sender.is_closed() {
+        let Some(link) = link.filter(|link| !link.sender.is_closed()) else {
             return;
-        }
+        };
         let mut hosts = pool.0.lock();
         let host = hosts
             .entry(place.of_links())
