@@ -149,12 +149,6 @@ impl Shard {
         Some(self.find(id)?.0)
     }
 
-    /// As [`Shard::find`], for somebody who asks for the piece; and whether that was done before.
-    pub(crate) fn touch(&mut self, id: PieceId) -> Option<(Location, SlotHeader, bool)> {
-        let (at, location, header) = self.entry(id)?;
-        Some((location, header, self.disk.touch(at)))
-    }
-
     /// A piece is there now; its header is in the table, and so is that of where it was, which is returned.
     pub(crate) fn insert(&mut self, id: PieceId, location: Location) -> Option<Location> {
         if let Some(hot) = self.hot.get_mut(&id) {

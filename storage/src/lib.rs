@@ -19,6 +19,7 @@ pub mod evict;
 pub mod flight;
 mod hot;
 mod index;
+mod lately;
 pub mod limits;
 pub mod proof;
 #[allow(unsafe_code)]

@@ -22,6 +22,7 @@ use crate::disk::Common;
 use crate::flight::{Flight, FlightError, FlightState};
 use crate::hot::HotOrder;
 use crate::index::Hot;
+use crate::lately::Lately;
 use crate::ram_tier::{FrameWriter, RamTier};
 use crate::record::{Content, Record};
 use crate::writer::Order;
@@ -49,6 +50,7 @@ struct Inner {
     catalogue_bytes: Arc<AtomicU64>,
     proofs: Proofs,
     hot: Arc<HotOrder>,
+    lately: Lately,
     disks: Vec<DiskHandle>,
     /// Contents that are gone: what still arrives for them is not stored.
     retired: RwLock<HashSet<ContentNo>>,

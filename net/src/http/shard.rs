@@ -327,7 +327,7 @@ impl Shard {
 
     /// Gives frames that came back to those who wait for one, and takes frames from those who can not send.
     fn serve_line(&mut self) {
-        while !self.line.is_empty() && self.arena.free_frames() == 0 {
+        while !self.line.is_empty() && self.arena.free_bytes() == 0 {
             let Some(holder) = self.holders.pop_front() else {
                 break;
             };
@@ -342,7 +342,7 @@ impl Shard {
         }
         // Some of those in line may be gone, or be served from memory by now: the next ones are not to wait for that.
         for _ in 0..self.line.len() {
-            if self.arena.free_frames() == 0 {
+            if self.arena.free_bytes() == 0 {
                 return;
             }
             let Some(token) = self.line.pop_front() else {

@@ -64,7 +64,7 @@ fn reads_what_is_there(rig: &mut Rig) {
             assert!(buf.bytes(len as usize) == &bytes[from..from + len as usize]);
         }
     }
-    assert_eq!(rig.arena.free_frames(), 4);
+    assert_eq!(rig.arena.free_bytes(), 4 << 20);
 }
 
 fn direct(file: &NamedTempFile) -> Option<File> {
@@ -134,7 +134,7 @@ fn refuses_what_does_not_fit(rig: &mut Rig) {
     let frame = rig.arena.frame().unwrap();
     let (_, result) = read(rig, -1, 0, 4096, IoBuf::Arena(frame));
     assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EBADF));
-    assert_eq!(rig.arena.free_frames(), 4);
+    assert_eq!(rig.arena.free_bytes(), 4 << 20);
 }
 
 fn says_where_a_file_ends(rig: &mut Rig) {
@@ -212,8 +212,8 @@ fn a_ring_that_goes_away_gives_every_buffer_back() {
             assert!(events.is_empty(), "{events:?}");
         }
     }
-    assert_eq!((arena.free_frames(), tier.used_bytes()), (0, 2 * 65_536));
+    assert_eq!((arena.free_bytes(), tier.used_bytes()), (0, 2 * 65_536));
     drop(ring);
-    assert_eq!((arena.free_frames(), tier.used_bytes()), (4, 0));
+    assert_eq!((arena.free_bytes(), tier.used_bytes()), (4 << 20, 0));
     drop(writer);
 }

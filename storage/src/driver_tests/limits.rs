@@ -97,7 +97,7 @@ fn with_little_locked_memory() {
     }
     let advice = driver.advice().expect("4 MiB are more than the limit");
     assert!(advice.contains("LimitMEMLOCK"), "{advice}");
-    assert!(driver.describe().contains(" 0 registered frames"));
+    assert!(driver.describe().contains(" 0 MiB of registered frames"));
 }
 
 #[test]

@@ -12,7 +12,6 @@ use super::Location;
 const CELL_BITS: u32 = 20;
 const SLAB_BITS: u32 = 18;
 const DISK_BITS: u32 = 6;
-const TOUCHED: u64 = 1 << (CELL_BITS + SLAB_BITS + DISK_BITS);
 pub(super) const TAG_BITS: u32 = 19;
 
 /// Disks that can be told apart.
@@ -25,7 +24,7 @@ pub(crate) const CELLS_MAX: u32 = 1 << CELL_BITS;
 /// No place has this number: the entry is free.
 const FREE: u32 = u32::MAX;
 
-/// Tag, touched, disk, slab and cell in two words, the place in the third.
+/// Tag, disk, slab and cell in two words (with a bit to spare), the place in the third.
 #[derive(Clone, Copy, Debug)]
 struct Entry([u32; 3]);
 
@@ -158,16 +157,9 @@ impl Entries {
         }
     }
 
-    /// Another location for the entry at `at`, which was found by the same tag. It counts as untouched.
+    /// Another location for the entry at `at`, which was found by the same tag.
     pub(super) fn replace(&mut self, at: usize, location: Location) {
         self.slots[at] = Entry::new(self.slots[at].tag(), location);
-    }
-
-    /// Touches the entry at `at`, and says whether that was done before.
-    pub(super) fn touch(&mut self, at: usize) -> bool {
-        let word = self.slots[at].word();
-        self.slots[at].0[1] = ((word | TOUCHED) >> 32) as u32;
-        word & TOUCHED != 0
     }
 
     /// Takes the entry at `at` away; those behind it move up.
@@ -223,16 +215,15 @@ mod tests {
         let tag = (1 << TAG_BITS) - 1;
         let entry = Entry::new(tag, location);
         assert_eq!((entry.tag(), entry.location()), (tag, location));
-        assert_eq!(entry.word() & TOUCHED, 0);
         assert!(!entry.is_free() && Entry::EMPTY.is_free());
         assert_eq!(size_of::<Entry>(), 12);
     }
 
     proptest! {
         #[test]
-        fn agrees_with_a_plain_map(steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>(), 0u32..6), 1..400)) {
+        fn agrees_with_a_plain_map(steps in prop::collection::vec((0u8..3, any::<prop::sample::Index>(), 0u32..6), 1..400)) {
             let mut table = Entries::default();
-            let mut plain: BTreeMap<u32, (u32, bool)> = BTreeMap::new();
+            let mut plain: BTreeMap<u32, u32> = BTreeMap::new();
             for (cell, (kind, which, tag)) in (0..).zip(steps) {
                 // Few tags, at both ends of what there is: long stretches that go round the end.
                 let tag = [0, 1, 7, (1 << TAG_BITS) - 1, (1 << TAG_BITS) - 2, 1 << 18][tag as usize];
@@ -241,19 +232,13 @@ mod tests {
                 match kind {
                     0 if !held.is_empty() => {
                         let cell = cell_of(which);
-                        let (tag, _) = plain.remove(&cell).unwrap();
+                        let tag = plain.remove(&cell).unwrap();
                         let (at, _) = table.find(tag, |found| found.cell == cell).unwrap();
                         table.remove(at);
                     }
-                    1 if !held.is_empty() => {
-                        let (tag, touched) = plain.get_mut(&cell_of(which)).unwrap();
-                        let cell = cell_of(which);
-                        let (at, _) = table.find(*tag, |found| found.cell == cell).unwrap();
-                        prop_assert_eq!(table.touch(at), std::mem::replace(touched, true));
-                    }
                     _ => {
                         table.add(tag, Location::new(1, 2, cell, cell));
-                        plain.insert(cell, (tag, false));
+                        plain.insert(cell, tag);
                     }
                 }
                 prop_assert_eq!(table.len(), plain.len());
@@ -263,10 +248,9 @@ mod tests {
             found.sort_unstable();
             let wanted: Vec<u32> = plain.keys().copied().collect();
             prop_assert_eq!(found, wanted);
-            for (cell, (tag, touched)) in plain {
-                let (at, location) = table.find(tag, |found| found.cell == cell).unwrap();
+            for (cell, tag) in plain {
+                let (_, location) = table.find(tag, |found| found.cell == cell).unwrap();
                 prop_assert_eq!(location, Location::new(1, 2, cell, cell));
-                prop_assert_eq!(table.touch(at), touched);
             }
         }
     }

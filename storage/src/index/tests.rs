@@ -45,8 +45,6 @@ fn pieces_spread_over_the_shards_and_are_found_until_they_go() {
         let location = Location::new(5, 0, piece, piece);
         assert_eq!(shard.location(id(piece)), Some(location));
         assert_eq!(shard.location(id(PIECES + piece)), None);
-        assert!(!shard.touch(id(piece)).unwrap().2);
-        assert!(shard.touch(id(piece)).unwrap().2);
         let elsewhere = Location::new(4, 0, piece, piece);
         assert!(!shard.remove_if(id(piece), elsewhere));
         // Stored once more, at the place of another number.

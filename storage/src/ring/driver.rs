@@ -387,9 +387,10 @@ impl Driver for RingDriver {
             return;
         }
         let fixed = match &buf {
-            IoBuf::Arena(frame) if self.arena.owns(frame) => u16::try_from(frame.index())
-                .ok()
-                .filter(|index| u32::from(*index) < self.features.registered_frames),
+            // All of the arena is one registered buffer.
+            IoBuf::Arena(frame) if self.arena.owns(frame) => {
+                (self.features.registered_bytes > 0).then_some(0)
+            }
             _ => None,
         };
         let name = self.ops.insert(Op::Read(DiskRead {

@@ -21,8 +21,6 @@ pub(super) const OPCODES: [(u8, &str); 6] = [
 /// Entries of the two queues, with what to try where that is too much memory: newer kernels count it as locked. The
 /// second is larger than what one wait usually brings, so that the kernel seldom has to keep completions aside.
 const QUEUES: [(u32, u32); 2] = [(512, 4096), (64, 512)];
-/// The kernel's limit of registered buffers.
-const FIXED_MAX: u32 = 1 << 14;
 
 /// Why there is no ring, and what to do for one.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +70,8 @@ pub struct RingFeatures {
     pub receive_buffers: u16,
     /// Entries of the two queues.
     pub queues: (u32, u32),
-    /// How many frames of the arena are registered.
-    pub registered_frames: u32,
+    /// How much memory for cold reads is registered: all of the arena, or nothing.
+    pub registered_bytes: u64,
     /// Why they are not, if they are not, with what to do.
     pub unregistered_because: Option<String>,
     /// Whether one request accepts many connections; false once the kernel has refused it.
@@ -85,7 +83,7 @@ impl fmt::Display for RingFeatures {
         let (submissions, completions) = self.queues;
         write!(
             f,
-            "io_uring with {} task work, queues of {submissions} and {completions}, {} receive buffers of {} bytes, {} accept, {} registered frames",
+            "io_uring with {} task work, queues of {submissions} and {completions}, {} receive buffers of {} bytes, {} accept, {} MiB of registered frames",
             self.task_work,
             self.receive_buffers,
             recv::BUFFER_BYTES,
@@ -94,7 +92,7 @@ impl fmt::Display for RingFeatures {
             } else {
                 "single"
             },
-            self.registered_frames,
+            self.registered_bytes >> 20,
         )
     }
 }
@@ -167,7 +165,11 @@ pub(super) fn ring(arena: &Arena, shape: Shape) -> Result<(IoUring, RingFeatures
         task_work,
         receive_buffers: shape.buffers,
         queues: (parameters.sq_entries(), parameters.cq_entries()),
-        registered_frames: if refused.is_some() { 0 } else { arena.frames() },
+        registered_bytes: if refused.is_some() {
+            0
+        } else {
+            arena.capacity_bytes()
+        },
         unregistered_because: refused,
         multishot_accept: !shape.plain,
     };
@@ -237,15 +239,8 @@ fn explain(cause: io::Error) -> SetupError {
 /// Registers the frames, or says why they stay plain.
 fn register(ring: &IoUring, arena: &Arena) -> Result<(), String> {
     let plain = "cold reads use plain memory, which costs a little more CPU";
-    if arena.frames() > FIXED_MAX {
-        return Err(format!(
-            "the arena has {} frames and the kernel registers at most {FIXED_MAX}; {plain}",
-            arena.frames()
-        ));
-    }
-    let buffers: Vec<libc::iovec> = arena.buffers().collect();
     // SAFETY: the frames are mapped, and the driver holds the arena until the ring is closed.
-    unsafe { ring.submitter().register_buffers(&buffers) }.map_err(|e| {
+    unsafe { ring.submitter().register_buffers(&[arena.buffer()]) }.map_err(|e| {
         format!(
             "{} bytes of frames are not registered with io_uring ({e}); {plain}; to register them: raise memlock (LimitMEMLOCK=infinity)",
             arena.capacity_bytes()

@@ -10,6 +10,7 @@ use crate::disk::{Common, Disk, DiskOptions, DiskView};
 use crate::flight::FlightError;
 use crate::hot::HotOrder;
 use crate::index::{DISKS_MAX, Index};
+use crate::lately::Lately;
 use crate::limits::SizeLimit;
 use crate::ram_tier::RamTier;
 use crate::record::Content;
@@ -136,6 +137,7 @@ impl Store {
             generation: Arc::new(AtomicU32::new(0)),
         };
         let hot = Arc::new(HotOrder::default());
+        let lately = Lately::new(ram.capacity_bytes());
         let is_known = |no: ContentNo| known.contains(&no);
         let count = places.len() as u64;
         let mut names = Vec::new();
@@ -186,6 +188,7 @@ impl Store {
                 catalogue_bytes,
                 proofs,
                 hot,
+                lately,
                 disks,
                 retired: RwLock::default(),
                 threads: Mutex::new(threads),

@@ -19,20 +19,31 @@ use std::sync::atomic::Ordering;
 const TRIES_MAX: u32 = 8;
 
 impl Store {
-    /// Where a piece is. Counts as a touch.
+    /// Where a piece is, all of which is wanted. Counts as a touch.
     #[must_use]
     pub fn find(&self, id: PieceId) -> Found {
+        self.find_part(id, u32::MAX)
+    }
+
+    /// Where a piece is, of which so many bytes are wanted. Counts as a touch, but for 0: so whoever asked before looks
+    /// it up again.
+    #[must_use]
+    pub fn find_part(&self, id: PieceId, bytes: u32) -> Found {
+        let is_touch = bytes > 0;
         let mut shard = self.inner.common.index.shard(id);
         if let Some(hot) = shard.hot.get_mut(&id) {
-            hot.touched = true;
-            if let Some(location) = hot.location {
+            hot.touched |= is_touch;
+            if let Some(location) = hot.location.filter(|_| is_touch) {
                 self.touch_place(location);
             }
             return Found::Ram(Arc::clone(&hot.frame));
         }
-        if let Some((location, header, touched)) = shard.touch(id) {
-            self.touch_place(location);
-            return Found::Disk(piece_at(location, &header, touched));
+        if let Some((location, header)) = shard.find(id) {
+            if is_touch {
+                self.touch_place(location);
+            }
+            let hot = is_touch && self.inner.lately.asks_again(id, header.len, bytes);
+            return Found::Disk(piece_at(location, &header, hot));
         }
         shard
             .flights
@@ -134,8 +145,8 @@ impl Store {
             .frame(&common.index, &self.inner.ram, piece.len)
     }
 
-    /// The whole piece was read into the frame and verified: from now on it is served from memory. It is verified once
-    /// more: what is in memory is served without a look from then on.
+    /// The whole piece was read into the frame: it is verified, as [`Store::verify`] does, and from now on served from
+    /// memory without another look.
     pub fn admitted(&self, piece: &DiskPiece, writer: FrameWriter) {
         let frame = Arc::clone(writer.frame());
         drop(writer);

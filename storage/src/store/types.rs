@@ -122,7 +122,7 @@ pub struct DiskPiece {
     pub len: u32,
     /// Tells this use of the place from earlier and later ones.
     pub generation: u32,
-    /// Touched before: worth admitting to memory.
+    /// So much of it was asked for lately that it is worth memory.
     pub hot: bool,
 }
 
@@ -140,6 +140,22 @@ pub struct SlabRead {
 }
 
 impl DiskPiece {
+    /// The read that brings the first of the bytes `within` the piece, as many as fit into `room`, which holds a block
+    /// and a sector at least where the piece shares its blocks, and a block otherwise.
+    #[must_use]
+    pub fn read_that_fits(&self, within: Span, room: usize) -> SlabRead {
+        let mut read = self.read_of(within);
+        if read.len as usize > room {
+            let block = u64::from(BLOCK_BYTES);
+            // A piece that does not begin with a sector needs one more.
+            let sector = if self.skip == 0 { 0 } else { SECTOR_BYTES };
+            let blocks = ((room as u64).saturating_sub(sector) / block).max(1);
+            let end = (within.start / block + blocks) * block;
+            read = self.read_of(Span::new(within.start, end.min(within.end)));
+        }
+        read
+    }
+
     /// The whole blocks that hold the bytes `within` the piece, and the read that brings them. `within` is cut to the
     /// piece's length.
     #[must_use]

@@ -9,7 +9,6 @@ use larder_content::{BLOCK_BYTES, PieceId, Span};
 use larder_proto::answer;
 use larder_proto::http::conn::{Event as Happened, Failure, Remedy};
 use larder_proto::http::walk::{Part, Walk};
-use larder_storage::arena::FRAME_BYTES;
 use larder_storage::buf::IoBuf;
 use larder_storage::driver::{Driver, Token};
 use larder_storage::flight::{FlightError, FlightState, Watch, Watcher};
@@ -270,7 +269,8 @@ impl Shard {
             content: body.content.no,
             piece: part.piece,
         };
-        match self.common.parts.store.find(id) {
+        let asked = body.asks_for(part);
+        match self.common.parts.store.find_part(id, asked) {
             Found::Ram(frame) => body.source = Source::Ram(frame),
             Found::Flight(flight) => body.source = Source::Flight(flight),
             Found::Disk(place) => self.read(link, body, &place),
@@ -299,27 +299,26 @@ impl Shard {
         } else {
             None
         };
-        let (buf, wanted) = match admitted {
-            Some(writer) => (IoBuf::Ram(writer), whole),
+        let (buf, read) = match admitted {
+            Some(writer) => (IoBuf::Ram(writer), place.read_of(whole)),
             None => {
+                let wanted = Span::new(u64::from(part.from), u64::from(part.to));
+                let read = place.read_of(wanted);
                 let its_turn = std::mem::take(&mut link.first_in_line) || self.line.is_empty();
-                let Some(frame) = its_turn.then(|| self.arena.frame()).flatten() else {
+                let frame = its_turn.then(|| self.arena.frame_of(read.len as usize));
+                // There is not always room for all that is wanted: then the rest is read when this has been sent.
+                let fits = frame.flatten().and_then(|frame| {
+                    let read = place.read_that_fits(wanted, frame.len());
+                    (read.len as usize <= frame.len()).then_some((frame, read))
+                });
+                let Some((frame, read)) = fits else {
                     self.line.push_back(link.token);
                     body.source = Source::InLine;
                     return;
                 };
-                (
-                    IoBuf::Arena(frame),
-                    Span::new(u64::from(part.from), u64::from(part.to)),
-                )
+                (IoBuf::Arena(frame), read)
             }
         };
-        let mut read = place.read_of(wanted);
-        if read.len as usize > FRAME_BYTES {
-            // A piece that begins inside a sector and fills all of a frame: its first half, then the other.
-            let half = (wanted.start + wanted.end) / 2;
-            read = place.read_of(Span::new(wanted.start, half));
-        }
         let Some(slab) = store.slab_fd(place) else {
             body.source = Source::Unknown;
             return;
@@ -356,20 +355,25 @@ impl Shard {
                 Source::Unknown
             }
             Ok(()) => {
-                let bytes = buf.bytes(done.read.blocks.end);
-                let data = bytes.get(done.read.blocks.clone()).unwrap_or(&[]);
-                match (store.verify(&done.piece, done.read.first_block, data), buf) {
-                    (Verified::Good, IoBuf::Ram(writer)) => {
+                match buf {
+                    // Verified as it is admitted; then it is looked up again, and found in memory if it was right.
+                    IoBuf::Ram(writer) => {
                         store.admitted(&done.piece, writer);
                         Source::Unknown
                     }
-                    (Verified::Good, buf) => Source::Disk {
-                        buf,
-                        begin: done.read.first_block * BLOCK_BYTES,
-                        blocks: done.read.blocks,
-                    },
-                    // Moved: it is looked up again. Corrupt: the store has dropped it, and it is fetched again.
-                    (Verified::Moved | Verified::Corrupt, _) => Source::Unknown,
+                    buf => {
+                        let bytes = buf.bytes(done.read.blocks.end);
+                        let data = bytes.get(done.read.blocks.clone()).unwrap_or(&[]);
+                        match store.verify(&done.piece, done.read.first_block, data) {
+                            Verified::Good => Source::Disk {
+                                buf,
+                                begin: done.read.first_block * BLOCK_BYTES,
+                                blocks: done.read.blocks,
+                            },
+                            // Moved: it is looked up again. Corrupt: the store has dropped it, and it is fetched again.
+                            Verified::Moved | Verified::Corrupt => Source::Unknown,
+                        }
+                    }
                 }
             }
         };

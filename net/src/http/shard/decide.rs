@@ -195,6 +195,7 @@ impl Shard {
                 route: None,
                 deadline: self.deadline_of(link.conn.asked()),
                 looks: 0,
+                asked_for: None,
             };
             stored = self.survey(link, &mut body);
             if !self.claims.is_empty() {
@@ -242,7 +243,8 @@ impl Shard {
             };
             let store = &self.common.parts.store;
             if piece == first {
-                match store.find(id) {
+                let asked = body.walk.here().map_or(0, |part| body.asks_for(part));
+                match store.find_part(id, asked) {
                     Found::Absent => {}
                     Found::Flight(flight) => {
                         if is_here(&flight) {

@@ -5,7 +5,7 @@ use larder_content::{ContentNo, PieceId, Span};
 use larder_proto::answer::{BOUNDARY_BYTES, CacheStatus};
 use larder_proto::http::conn::Conn;
 use larder_proto::http::route::OwnedRoute;
-use larder_proto::http::walk::Walk;
+use larder_proto::http::walk::{Part, Walk};
 use larder_proto::time::Time;
 use larder_storage::buf::IoBuf;
 use larder_storage::driver::Token;
@@ -91,6 +91,18 @@ pub(super) struct Body {
     pub(super) deadline: Time,
     /// Look-ups since the last progress.
     pub(super) looks: u32,
+    /// The piece that was looked up last: another look for the same answer is no other ask for it.
+    pub(super) asked_for: Option<u32>,
+}
+
+impl Body {
+    /// How many bytes of a piece are asked for by looking it up now; 0 where that was done before.
+    pub(super) fn asks_for(&mut self, part: Part) -> u32 {
+        if self.asked_for.replace(part.piece) == Some(part.piece) {
+            return 0;
+        }
+        part.to - part.from
+    }
 }
 
 /// The parts of a multipart body that were not begun.
