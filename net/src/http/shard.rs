@@ -1,5 +1,5 @@
 //! One shard thread: a driver, its connections, and the loop that joins them. The rule: a turn takes all that has
-//! happened, does all that can be done without waiting, and waits once; nothing here blocks but the driver's wait.
+//! happened, does for a while what can be done without waiting, and waits once; nothing here blocks but that wait.
 
 mod body;
 mod decide;
@@ -19,7 +19,7 @@ use larder_proto::answer::http_date;
 use larder_proto::http::conn::{Action, Conn, Event as Happened, Refuse, Timeouts};
 use larder_proto::time::{Time, UnixSecs};
 use larder_storage::arena::Arena;
-use larder_storage::driver::{Driver, Event, RecvAt, Token};
+use larder_storage::driver::{Driver, Event, Token};
 use larder_storage::driver_any::{AnyDriver, open_driver};
 use larder_storage::flight::Flight;
 use larder_storage::store::{DiskPiece, SlabRead};
@@ -47,6 +47,18 @@ pub(crate) struct Common {
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) sendfile_is_safe: bool,
+}
+
+/// A turn looks at news for so long; what is left keeps its place and has the next turn. So whoever has something new
+/// to say is never behind more than this and one piece.
+const TURN: Duration = Duration::from_millis(2);
+
+/// What has happened.
+enum News {
+    /// To a connection.
+    Of(Token, Happened),
+    /// To the driver. Received bytes are taken at once.
+    Event(Event),
 }
 
 /// What has become of a connection.
@@ -85,8 +97,8 @@ pub(crate) struct Shard {
     line: VecDeque<Token>,
     /// Connections that hold a frame while their socket is full.
     holders: VecDeque<Token>,
-    /// Connections that have more to do but let others go first.
-    again: Vec<Token>,
+    /// What has happened and is still to be told, in order.
+    news: VecDeque<News>,
     /// Flights claimed and not asked for yet.
     claims: Vec<Arc<Flight>>,
     /// Listeners to listen on again, and when.
@@ -131,7 +143,7 @@ impl Shard {
             reads_free: Vec::new(),
             line: VecDeque::new(),
             holders: VecDeque::new(),
-            again: Vec::new(),
+            news: VecDeque::new(),
             claims: Vec::new(),
             paused: Vec::new(),
             discarded: Vec::new(),
@@ -156,7 +168,7 @@ impl Shard {
             let ended = self.common.parts.clock.now();
             let turn_seconds = &self.common.parts.figures.turn_seconds;
             turn_seconds.record(ended.since(self.now).as_secs_f64());
-            let patience = if self.again.is_empty() {
+            let patience = if self.news.is_empty() {
                 self.timers.patience(ended)
             } else {
                 Duration::ZERO
@@ -164,17 +176,24 @@ impl Shard {
             self.driver.wait(Some(patience), &mut events)?;
             self.look_at_the_clock();
             for event in events.drain(..) {
-                self.happened(event);
+                self.take_in(event);
             }
             while let Some(note) = self.mailbox.read() {
                 self.told(note);
             }
+            let end = self.now + TURN;
+            while let Some(news) = self.news.pop_front() {
+                match news {
+                    News::Of(token, event) => self.tell(token, event),
+                    News::Event(event) => self.happened(event),
+                }
+                if self.common.parts.clock.now() >= end {
+                    break;
+                }
+            }
             self.timers.expired(self.now, &mut due);
             for token in due.drain(..) {
                 self.due(token);
-            }
-            for token in std::mem::take(&mut self.again) {
-                self.tell(token, Happened::Arrived);
             }
             self.serve_line();
             self.listen_again();
@@ -224,8 +243,14 @@ impl Shard {
                 tracing::warn!(%error, "cannot accept connections just now; raise the limit on open files if this stays");
                 self.paused.push((self.now + LISTEN_PAUSE, listener));
             }
-            Event::Received { token, len: 0, .. } => self.tell(token, Happened::Ended),
-            Event::Received { token, at, len } => self.received(token, at, len),
+            // Taken in before.
+            Event::Received { token, len, .. } => {
+                let event = match len {
+                    0 => Happened::Ended,
+                    _ => Happened::Received,
+                };
+                self.tell(token, event);
+            }
             Event::RecvFailed { token, .. } => self.tell(token, Happened::Broken),
             Event::Writable { token } => self.tell(token, Happened::Room),
             Event::Cancelled { token } => self.tell(token, Happened::Cancelled),
@@ -234,14 +259,19 @@ impl Shard {
         }
     }
 
-    fn received(&mut self, token: Token, at: RecvAt, len: usize) {
-        if let Some(link) = self.links.get(token) {
-            self.driver.take(at, len, &mut link.inbox);
-            self.tell(token, Happened::Received);
-        } else {
-            self.driver.take(at, len, &mut self.discarded);
-            self.discarded.clear();
+    /// Takes what an event brings off the driver, which wants its buffers back before the next wait.
+    fn take_in(&mut self, event: Event) {
+        if let Event::Received { token, at, len } = event
+            && len > 0
+        {
+            if let Some(link) = self.links.get(token) {
+                self.driver.take(at, len, &mut link.inbox);
+            } else {
+                self.driver.take(at, len, &mut self.discarded);
+                self.discarded.clear();
+            }
         }
+        self.news.push_back(News::Event(event));
     }
 
     fn told(&mut self, note: Note) {
@@ -254,13 +284,13 @@ impl Shard {
             } => {
                 if let Some(link) = self.links.get(token).filter(|link| link.serial == serial) {
                     link.resolution = Some(resolution);
-                    self.tell(token, Happened::Arrived);
+                    self.news.push_back(News::Of(token, Happened::Arrived));
                 }
             }
             Note::Progress(token, id) => {
                 if let Some(link) = self.links.get(token) {
                     link.watching = link.watching.take().filter(|(flight, _)| flight.id() != id);
-                    self.tell(token, Happened::Arrived);
+                    self.news.push_back(News::Of(token, Happened::Arrived));
                 }
             }
             Note::Drain => {

@@ -2,7 +2,7 @@
 //! final (a frame's filled part, or what was verified after a read), or not at all.
 
 use super::link::{Body, Link, OF_A_READ, Source};
-use super::{ReadUnderWay, Shard};
+use super::{News, ReadUnderWay, Shard};
 use crate::http::described::facts_of;
 use crate::sock;
 use larder_content::{BLOCK_BYTES, PieceId, Span};
@@ -71,7 +71,7 @@ impl Shard {
                 return None;
             };
             if left == 0 {
-                self.again.push(link.token);
+                self.news.push_back(News::Of(link.token, Happened::Arrived));
                 return Some(Happened::Yielded);
             }
             let ready = match self.ready(link, body, part, inbox) {
