@@ -1,3 +1,5 @@
+//! Loads on an origin that sends what it should, and on one that does not.
+
 use super::*;
 use larder::demo::content::branch_office_files;
 use larder::demo::origin::Origin;

@@ -11,7 +11,7 @@
 //! [demotes](Scheduler::demote) it when nobody does: who was told 503 comes back for it seconds later, and until then
 //! it may only have what the link has to spare, which would lie idle. To fail it at its deadline instead would turn
 //! away all who wait at once. So nobody waits longer than the deadline without a 503, and what the link brings is of
-//! use (`thin_link` holds both in a simulation, with pieces that nobody watches dropped). And a client that is
+//! use (`tests::thin_link` holds both in a simulation, with pieces that nobody watches dropped). And a client that is
 //! being served is never starved by what is under way: that is at most about a second of the link, two pieces at
 //! least, so each request under way gets its share of it until it is whole, which on any link over 8 kB/s is more
 //! than 4000 B/s; between two pieces its next one has a deadline of its own like everybody's.
@@ -597,5 +597,3 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod thin_link;
