@@ -128,8 +128,9 @@ fn try_all(way: Way) {
     );
     assert_eq!(failed, 0, "see above");
     let of = |kind| seen.get(kind).copied().unwrap_or(0);
-    // What is never right proves nothing.
-    assert!(of("right") > of("refused") + of("cut"), "{seen:?}");
+    // What is never right proves nothing. A refusal counts as often as it is met with another try, so it says little.
+    let right = of("right");
+    assert!(right > 4 * count && right > of("cut"), "{seen:?}");
 }
 
 #[test]
