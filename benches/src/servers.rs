@@ -4,7 +4,7 @@
 use crate::kind::Kind;
 use crate::place::{beside, path};
 use crate::secure::Certificate;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -256,6 +256,23 @@ impl Server {
     #[must_use]
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Runs a load on it to its end, and gives the figures that were reported, by name; NaN is none of that name.
+    ///
+    /// # Errors
+    /// The load does not start, or says what it saw wrong.
+    pub fn loaded(&self, load: &mut Command) -> Result<impl Fn(&str) -> f64 + use<>> {
+        let output = load.output().context("cannot start larder-load")?;
+        ensure!(
+            output.status.success(),
+            "{}: {}{}",
+            self.kind.name(),
+            String::from_utf8_lossy(&output.stderr),
+            self.said()
+        );
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        Ok(move |name: &str| report[name].as_f64().unwrap_or(f64::NAN))
     }
 
     /// The sum of a figure's series whose labels contain `label`, from larder's metrics.

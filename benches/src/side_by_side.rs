@@ -272,16 +272,7 @@ impl Comparison {
         option("--client-core", &CLIENT_CORE);
         option("--watch-core", &SERVER_CORE);
         option("--watch-group", &server.group());
-        let output = command.output().context("cannot start larder-load")?;
-        ensure!(
-            output.status.success(),
-            "{}: {}{}",
-            server.kind.name(),
-            String::from_utf8_lossy(&output.stderr),
-            server.said()
-        );
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let figure = |name: &str| report[name].as_f64().unwrap_or(f64::NAN);
+        let figure = server.loaded(&mut command)?;
         Ok(Sample {
             bytes: figure("bytes"),
             requests: figure("requests"),

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod ask;
+mod bell;
 pub mod clock;
 pub mod download;
 pub mod hosts;

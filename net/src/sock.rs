@@ -11,10 +11,14 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 /// # Errors
 /// `WouldBlock` where the socket has no room; else what send(2) reports.
 pub fn send(fd: RawFd, bytes: &[u8], more: bool) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | if more { libc::MSG_MORE } else { 0 };
     // SAFETY: the pointer and length describe `bytes`, which is borrowed for the whole call; send(2) only reads it.
-    let n = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    let n = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags_of(more)) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// How [`send`] and [`send_both`] send.
+const fn flags_of(more: bool) -> libc::c_int {
+    libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | if more { libc::MSG_MORE } else { 0 }
 }
 
 /// Sends two stretches of memory as if they were one, else as [`send`].
@@ -22,7 +26,6 @@ pub fn send(fd: RawFd, bytes: &[u8], more: bool) -> io::Result<usize> {
 /// # Errors
 /// As [`send`].
 pub fn send_both(fd: RawFd, first: &[u8], second: &[u8], more: bool) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | if more { libc::MSG_MORE } else { 0 };
     let mut stretches = [first, second].map(|stretch| libc::iovec {
         iov_base: stretch.as_ptr().cast_mut().cast(),
         iov_len: stretch.len(),
@@ -33,7 +36,7 @@ pub fn send_both(fd: RawFd, first: &[u8], second: &[u8], more: bool) -> io::Resu
     message.msg_iovlen = stretches.len();
     // SAFETY: the message names `stretches`, which lives on this frame for the whole call, and they name two slices
     // that are borrowed as long; sendmsg(2) only reads them.
-    let n = unsafe { libc::sendmsg(fd, &raw const message, flags) };
+    let n = unsafe { libc::sendmsg(fd, &raw const message, flags_of(more)) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 

@@ -14,7 +14,7 @@ use crate::kind::Kind;
 use crate::latency::Spread;
 use crate::place::{self, beside};
 use crate::servers::{LarderSetup, Server, pinned};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use larder::demo::content::File as MadeUp;
 use std::fs;
 use std::io::Write;
@@ -225,15 +225,13 @@ impl Ground {
             fs::hard_link(self.root.join("content"), &name)?;
         }
         // Nobody is to pay for the rounds before; the origin's file stays in memory.
-        place::run("sync", &[])?;
-        fs::write("/proc/sys/vm/drop_caches", "3")
-            .context("cannot drop the page cache; run it as root")?;
+        place::drop_caches()?;
         std::io::copy(&mut fs::File::open(&name)?, &mut std::io::sink())?;
         let stored = self.stored(server)?;
         let (before, client) = (self.work(server)?, cpu::ended_children_seconds()?);
         let begun = Instant::now();
-        let output = pinned(&beside("larder-load")?, Some(OTHER_CORE))
-            .args(["--address", &server.address.to_string()])
+        let mut load = pinned(&beside("larder-load")?, Some(OTHER_CORE));
+        load.args(["--address", &server.address.to_string()])
             .args(["--path", &format!("/{path}"), "--host", HOST, "--once"])
             .args(["--size", &self.file.len.to_string()])
             .args(["--seed", &self.file.seed.to_string()])
@@ -246,19 +244,9 @@ impl Ground {
             .args([
                 "--compare-every",
                 if pattern.connections == 1 { "0" } else { "64" },
-            ])
-            .output()
-            .context("cannot start larder-load")?;
-        ensure!(
-            output.status.success(),
-            "{}: {}{}",
-            server.kind.name(),
-            String::from_utf8_lossy(&output.stderr),
-            server.said()
-        );
+            ]);
+        let figure = server.loaded(&mut load)?;
         let client = cpu::ended_children_seconds()? - client;
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let figure = |name: &str| report[name].as_f64().unwrap_or(f64::NAN);
         ensure!(
             figure("bytes") >= self.file.len as f64,
             "{}: not all of it came",

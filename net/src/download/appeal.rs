@@ -6,19 +6,18 @@
 
 use super::queue::want;
 use super::{Inner, abandon};
+use crate::bell::Bell;
 use larder_content::hash::of_piece;
 use larder_content::neighbour::sha1_of;
 use larder_content::{ContentNo, PieceId, UrlKey};
 use larder_proto::fetch::Want;
 use larder_proto::http::route::OwnedRoute;
-use larder_storage::driver::Token;
-use larder_storage::flight::{Flight, FlightState, Watch, Watcher};
+use larder_storage::flight::{Flight, FlightState};
 use larder_storage::record::Content;
 use larder_storage::store::{Claim, Store, WholeFile};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// Pieces that are asked for at a time.
 const PIECES_AT_ONCE: usize = 16;
@@ -150,28 +149,14 @@ impl Inner {
     }
 }
 
-/// Rings for the one who waits.
-#[derive(Default)]
-struct Bell(Notify);
-
-impl Watch for Bell {
-    fn progress(&self, _: Token, _: PieceId) {
-        self.0.notify_one();
-    }
-}
-
 /// Waits until a flight is over.
 async fn is_whole(flight: &Flight) -> bool {
     let bell = Arc::new(Bell::default());
     loop {
-        let seen = flight.watch(Watcher {
-            wake: Arc::clone(&bell) as Arc<dyn Watch>,
-            token: Token(0),
-        });
-        match seen.state {
+        match flight.watch(bell.watcher()).state {
             FlightState::Whole => return true,
             FlightState::Failed(_) => return false,
-            FlightState::Waiting | FlightState::Filling => bell.0.notified().await,
+            FlightState::Waiting | FlightState::Filling => bell.rung().await,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! whether the client takes its time or not, they need not be copied.
 
 use crate::ask::{Answer, Ask, FetchAsk};
+use crate::bell::Bell;
 use crate::download::Download;
 use crate::http::shard::Stored;
 use crate::metrics::Figures;
@@ -11,14 +12,12 @@ use larder_content::{PieceId, Span};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::http::walk::Part;
 use larder_proto::time::Time;
-use larder_storage::driver::Token;
-use larder_storage::flight::{Flight, FlightError, FlightState, Watch, Watcher};
+use larder_storage::flight::{Flight, FlightError, FlightState};
 use larder_storage::ram_tier::RamFrame;
 use larder_storage::record::Content;
 use larder_storage::store::{Claim, DiskPiece, Found, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tokio::sync::Notify;
 
 /// Taken in one go.
 const CHUNK_BYTES: u32 = 256 << 10;
@@ -28,16 +27,6 @@ const LOOKS_MAX: u32 = 16;
 
 /// Attempts after a failure of the origin.
 const FAILURES_MAX: u32 = 1;
-
-/// Rings for the one answer that waits.
-#[derive(Default)]
-struct Bell(Notify);
-
-impl Watch for Bell {
-    fn progress(&self, _: Token, _: PieceId) {
-        self.0.notify_one();
-    }
-}
 
 /// The pieces of one answer.
 pub(super) struct Pieces {
@@ -224,10 +213,7 @@ impl Pieces {
     /// Waits until a piece that is coming in has come so far.
     async fn landing(&self, flight: &Flight, part: Part) -> Result<Bytes, FlightError> {
         loop {
-            let seen = flight.watch(Watcher {
-                wake: Arc::clone(&self.bell) as Arc<dyn Watch>,
-                token: Token(0),
-            });
+            let seen = flight.watch(self.bell.watcher());
             let there = seen.filled;
             let take = |frame: Arc<RamFrame>| self.take.from(&frame, there, part);
             if let Some(bytes) = seen.frame.and_then(take) {
@@ -237,7 +223,7 @@ impl Pieces {
                 FlightState::Failed(error) => return Err(error),
                 FlightState::Whole => return Err(FlightError::Origin),
                 // News that came since the look has left a permit.
-                FlightState::Waiting | FlightState::Filling => self.bell.0.notified().await,
+                FlightState::Waiting | FlightState::Filling => self.bell.rung().await,
             }
         }
     }
