@@ -1,25 +1,23 @@
-//! A running appliance: store, downloads, data plane, put together and taken down again. The rule: parts are stopped
-//! in the opposite order of their start, so that none works for another that is gone.
+//! A running appliance: a node with its listeners, administration and background work, put together and taken down
+//! again. The rule: parts are stopped in the opposite order of their start, so that none works for another that is gone.
 
 use crate::admin::{self, Token};
 use crate::background;
-use crate::budget::Budget;
 use crate::certificates::{self, Keeper};
 use crate::config::Checked;
 use crate::listen::{self, Purpose};
 use crate::machine;
+use crate::node::{Node, NodeOptions};
 use crate::state::{Pulse, State};
 use crate::telemetry::Telemetry;
 use crate::telemetry::gauges::Gauges;
 use arc_swap::ArcSwap;
-use larder_net::clock::Clock;
-use larder_net::download::Download;
 use larder_net::http::tls::PairError;
-use larder_net::http::{Certificates, HyperService, Plane, PlaneOptions, PlaneParts, TlsPlane};
+use larder_net::http::{Certificates, TlsPlane};
 use larder_net::metrics::Figures;
-use larder_net::origin::{Network, OriginClient, SystemNetwork};
+use larder_net::origin::Network;
 use larder_net::settings::Settings;
-use larder_storage::store::{OpenError, Store, StoreOptions};
+use larder_storage::store::{OpenError, Store};
 use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::io;
@@ -30,12 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// Control threads. They wait for origins and administrators; what costs CPU runs on shard threads.
-const CONTROL_THREADS: usize = 2;
 /// Bytes of a slab file; see [`StoreOptions::slab_bytes`].
 const SLAB_BYTES: u64 = 1 << 30;
-/// The memory tier needs a piece on its way in for each of a few clients at least.
-const RAM_BYTES_MIN: u64 = 16 << 20;
 
 /// Why an appliance does not start.
 #[derive(Debug, thiserror::Error)]
@@ -97,12 +91,9 @@ pub enum StartError {
 /// A running appliance.
 pub struct Appliance {
     state: Arc<State>,
-    figures: Arc<Figures>,
     admin: SocketAddr,
     metrics: Option<SocketAddr>,
-    /// What shard threads hand over is served by it.
-    service: HyperService,
-    runtime: Runtime,
+    node: Node,
 }
 
 impl fmt::Debug for Appliance {
@@ -158,15 +149,6 @@ impl Appliance {
         telemetry: Telemetry,
         origin: Origin,
     ) -> Result<Self, StartError> {
-        let shards = match config.shards {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            shards => shards,
-        };
-        let budget = Budget::new(config.memory_bytes_max, shards);
-        if budget.ram_bytes < RAM_BYTES_MIN {
-            let bytes = config.memory_bytes_max;
-            return Err(StartError::Memory { bytes, shards });
-        }
         let mut sockets = Sockets::open(&config, origin.sockets)?;
         let certificates = match (sockets.https.is_empty(), config.tls.is_empty()) {
             (false, true) => return Err(StartError::NoCertificate),
@@ -177,88 +159,61 @@ impl Appliance {
             }
             (true, true) => None,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(CONTROL_THREADS)
-            .thread_name("control")
-            .enable_all()
-            .build()
-            .map_err(StartError::Threads)?;
-        let store = telemetry.within(|| {
-            Store::open(StoreOptions {
-                paths: config.store_paths.clone(),
-                bytes_max: config.store_bytes_max,
-                memory_bytes_max: budget.ram_bytes,
-                index_bytes_max: budget.index_bytes,
-                slab_bytes: SLAB_BYTES,
-            })
-        })?;
-        let first = config.store_paths.first().cloned().unwrap_or_default();
-        let token = Token::of_store(&first).map_err(|source| StartError::Token {
-            path: admin::token_file_in(&first),
-            source,
-        })?;
-        let clock = Clock::start();
-        let settings = Arc::new(ArcSwap::from_pointee(budget.fit(config.settings.clone())));
-        let figures = telemetry.within(|| Arc::new(Figures::new()));
-        let network = origin.network.unwrap_or_else(|| Arc::new(SystemNetwork));
-        let client = telemetry
-            .within(|| OriginClient::on(network, Arc::clone(&settings), Arc::clone(&figures)));
-        let (answer, service) = {
-            let _entered = runtime.enter();
-            let client = client.clone();
-            let download = Download::spawn(store.clone(), Arc::clone(&settings), client, clock);
-            let (settings, figures) = (Arc::clone(&settings), Arc::clone(&figures));
-            let service = HyperService::new(download.clone(), settings, figures);
-            (download, service)
-        };
-        let parts = PlaneParts {
-            store: store.clone(),
-            settings: Arc::clone(&settings),
-            answer: Arc::new(answer),
-            take_over: Arc::new(service.clone()),
-            figures: Arc::clone(&figures),
-            clock,
-        };
-        let options = PlaneOptions {
-            shards,
-            prefer: config.driver,
-            arena_bytes: budget.arena_bytes,
-        };
         let http = addresses(&sockets.http)?;
-        let plane = telemetry
-            .within(|| Plane::start(options, std::mem::take(&mut sockets.http), parts))
-            .map_err(StartError::Threads)?;
+        let node = Node::start(
+            NodeOptions {
+                shards: config.shards,
+                driver: config.driver,
+                memory_bytes_max: config.memory_bytes_max,
+                store_paths: config.store_paths.clone(),
+                store_bytes_max: config.store_bytes_max,
+                slab_bytes: SLAB_BYTES,
+                settings: config.settings.clone(),
+                http: std::mem::take(&mut sockets.http),
+                network: origin.network,
+            },
+            &telemetry,
+        )?;
+        let first = config.store_paths.first().cloned().unwrap_or_default();
+        let token = match Token::of_store(&first) {
+            Ok(token) => token,
+            Err(source) => {
+                node.stop(Duration::ZERO, async { true });
+                let path = admin::token_file_in(&first);
+                return Err(StartError::Token { path, source });
+            }
+        };
+        let clock = node.clock;
         let https = addresses(&sockets.https)?;
         let tls_plane = match &certificates {
             Some(certificates) => {
                 let listeners = std::mem::take(&mut sockets.https);
                 let certificates = Arc::clone(certificates);
-                let start = || TlsPlane::start(shards, listeners, certificates, &service);
+                let start = || TlsPlane::start(node.shards, listeners, certificates, &node.service);
                 Some(telemetry.within(start).map_err(StartError::Threads)?)
             }
             None => None,
         };
         let certificates = telemetry.within(|| Keeper::new(certificates));
         certificates.tell(clock.unix());
-        let reports = plane.reports().to_vec();
-        let driver = reports.first().map(|report| report.driver);
+        let driver = node.reports.first().map(|report| report.driver);
         let gauges = telemetry.within(|| Gauges::new(&config.site, driver));
         gauges.reloaded(true, clock.unix());
         let state = Arc::new(State {
-            store,
-            origin: client,
-            settings,
+            store: node.store.clone(),
+            origin: node.origin.clone(),
+            settings: Arc::clone(&node.settings),
             config: ArcSwap::from_pointee(config),
             file: origin.file,
             reloading: Mutex::new(()),
-            plane: RwLock::new(Some(plane)),
+            plane: Arc::clone(&node.plane),
             tls_plane: RwLock::new(tls_plane),
             certificates,
-            reports,
+            reports: node.reports.clone(),
             telemetry,
             gauges,
             token,
-            budget,
+            budget: node.budget,
             clock,
             started_unix: clock.unix(),
             http,
@@ -269,7 +224,7 @@ impl Appliance {
         });
         let admin = sockets.admin.local_addr();
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr);
-        let _entered = runtime.enter();
+        let _entered = node.runtime.enter();
         background::spawn(&state, origin.watchdog);
         certificates::watch(&state);
         admin::spawn(sockets.admin, Arc::clone(&state)).map_err(StartError::Threads)?;
@@ -279,13 +234,11 @@ impl Appliance {
         drop(_entered);
         Ok(Self {
             state,
-            figures,
             admin: admin.map_err(|source| StartError::Inherit { source })?,
             metrics: metrics
                 .transpose()
                 .map_err(|source| StartError::Inherit { source })?,
-            service,
-            runtime,
+            node,
         })
     }
 
@@ -328,7 +281,7 @@ impl Appliance {
     /// What is counted.
     #[must_use]
     pub fn figures(&self) -> &Arc<Figures> {
-        &self.figures
+        &self.node.figures
     }
 
     /// All figures, as Prometheus reads them.
@@ -348,43 +301,25 @@ impl Appliance {
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
+        &self.node.runtime
     }
 
     /// Stops: no new connections, answers under way have until `cut_after`, then the store is written out.
     pub fn stop(self, cut_after: Duration) {
         self.state.stopping.store(true, Ordering::Relaxed);
         // Said before it is taken out, so that whoever asks meanwhile still sees its connections.
-        if let Some(plane) = self.state.plane.read().as_ref() {
-            plane.drain();
-        }
+        self.node.drain();
         if let Some(plane) = self.state.tls_plane.read().as_ref() {
             plane.drain();
         }
         let tls_plane = self.state.tls_plane.write().take();
-        let plane = self.state.plane.write().take();
-        if let Some(plane) = plane {
-            plane.stop(cut_after);
-        }
-        // Nothing is handed over any more; what was is given as long again.
-        let whole = self.runtime.block_on(async {
-            let by_tls = async {
-                match tls_plane {
-                    Some(plane) => plane.stop(cut_after).await,
-                    None => true,
-                }
-            };
-            let (whole, by_tls) = tokio::join!(self.service.drain(cut_after), by_tls);
-            whole && by_tls
-        });
-        if !whole {
-            tracing::info!(
-                "requests that pass through were cut off, since they had not ended in time"
-            );
-        }
-        self.state.store.flush();
-        self.state.store.close();
-        self.runtime.shutdown_timeout(Duration::from_secs(2));
+        let by_tls = async move {
+            match tls_plane {
+                Some(plane) => plane.stop(cut_after).await,
+                None => true,
+            }
+        };
+        self.node.stop(cut_after, by_tls);
     }
 }
 

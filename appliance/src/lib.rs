@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 mod listen;
 mod machine;
+mod node;
 mod reload;
 mod service;
 mod state;

@@ -34,7 +34,7 @@ pub(crate) struct State {
     /// Held while a reload runs, so that two do not mix.
     pub(crate) reloading: Mutex<()>,
     /// None once the appliance has stopped.
-    pub(crate) plane: RwLock<Option<Plane>>,
+    pub(crate) plane: Arc<RwLock<Option<Plane>>>,
     /// None where https is not served, and once the appliance has stopped.
     pub(crate) tls_plane: RwLock<Option<TlsPlane>>,
     pub(crate) certificates: Keeper,
