@@ -15,6 +15,7 @@ pub mod proving;
 pub mod range;
 pub mod renewal;
 pub mod reuse;
+pub mod swarm;
 pub mod time;
 pub mod tls;
 pub mod upstream;
