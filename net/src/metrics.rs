@@ -1,6 +1,7 @@
 //! Every figure the data plane and the origins export, in one place. The rule: handles are made once; no name is
 //! spelled at a place of use, and no label takes a value that a client can choose.
 
+use crate::download::Way;
 use crate::hosts::Hosts;
 use larder_proto::answer::CacheStatus;
 use metrics::{
@@ -94,6 +95,8 @@ pub struct Figures {
     pub phf_refused: Counter,
     /// Requests that waited for a piece which somebody else was fetching.
     pub coalesced: Counter,
+    /// Bytes of pieces that were fetched and kept, by [`Way`].
+    fetched_bytes: [Counter; 5],
 }
 
 impl Default for Figures {
@@ -151,7 +154,14 @@ impl Figures {
             pieces_rejected_sha1: counter!("larder_pieces_rejected_total", "reason" => "sha1"),
             phf_refused: counter!("larder_phf_refused_total"),
             coalesced: counter!("larder_coalesced_requests_total"),
+            fetched_bytes: Way::ALL
+                .map(|way| counter!("larder_fetched_bytes_total", "source" => way.name())),
         }
+    }
+
+    /// Bytes of pieces that were fetched this way and kept.
+    pub fn fetched_bytes(&self, way: Way) -> &Counter {
+        &self.fetched_bytes[way as usize]
     }
 
     /// Counts one answered request.
@@ -276,6 +286,10 @@ fn describe() {
     describe_counter!(
         "larder_coalesced_requests_total",
         "Requests that waited for a piece already being fetched."
+    );
+    describe_counter!(
+        "larder_fetched_bytes_total",
+        "Bytes of pieces that were fetched and kept, by where they came from."
     );
     describe_counter!(
         "larder_pieces_verified_total",

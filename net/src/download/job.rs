@@ -5,6 +5,7 @@ use super::exchange::Held;
 use super::fill::{Filler, changed};
 use super::queue::{Source, want};
 use super::reading::{head_of, request, validator_of};
+use super::sources::Way;
 use super::{Inner, Trouble, abandon};
 use crate::origin::{OriginAnswer, OriginBody, OriginError};
 use ::http::header::{HeaderValue, IF_RANGE, RETRY_AFTER};
@@ -119,6 +120,8 @@ impl Task {
         if let Some(owned) = owned
             && owned.keep()
         {
+            let bytes = self.content.piece_len(id.piece);
+            self.inner.came(id.content, Way::Http, bytes);
             self.inner.proving.landed(&self.content);
         }
         self.inner.work.notify_one();

@@ -18,8 +18,10 @@ mod proving;
 mod queue;
 mod reading;
 mod resolve;
+mod sources;
 mod through;
 
+pub use sources::{Sources, Way};
 pub use through::ThroughBody;
 pub(crate) use through::end_to_end;
 
@@ -31,6 +33,7 @@ use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use exchange::Turns;
 use job::Task;
+use larder_content::ContentNo;
 use larder_proto::fetch::{Failure, Limits};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::time::Time;
@@ -41,6 +44,7 @@ use parking_lot::Mutex;
 use proving::Proving;
 use queue::{GivenUp, Queue, want};
 use resolve::Resolving;
+use sources::Books;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -84,6 +88,7 @@ struct Inner {
     resolving: Resolving,
     turns: Turns,
     proving: Proving,
+    sources: Books,
     /// Wakes the one who starts requests.
     work: Arc<Notify>,
 }
@@ -112,11 +117,19 @@ impl Download {
             resolving: Resolving::default(),
             turns: Turns::default(),
             proving,
+            sources: Books::default(),
             work: Arc::new(Notify::new()),
         });
         let closing = CloseOnDrop(Arc::downgrade(&inner));
         tokio::spawn(start_requests(closing, Arc::clone(&inner.work)));
         Self(inner)
+    }
+
+    /// Where the pieces of a content came from that were fetched since the start. Whoever asks for it finds nothing
+    /// where nothing was fetched, or that was so long ago that it is forgotten.
+    #[must_use]
+    pub fn sources(&self, content: ContentNo) -> Sources {
+        self.0.sources.of(content)
     }
 
     /// The store that it fills.
@@ -145,6 +158,14 @@ impl Answer for Download {
 impl Inner {
     fn figures(&self) -> &Figures {
         self.origin.figures()
+    }
+
+    /// A piece is kept: who brought it is written down.
+    fn came(&self, content: ContentNo, way: Way, bytes: u32) {
+        self.sources.add(content, way, bytes);
+        self.figures()
+            .fetched_bytes(way)
+            .increment(u64::from(bytes));
     }
 
     /// Queues the pieces that an asker owns.
