@@ -4,6 +4,9 @@ mod model;
 mod thin_link;
 
 use super::*;
+use larder_content::ContentNo;
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 const PIECE: u64 = PIECE_BYTES as u64;
 
