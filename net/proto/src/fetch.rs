@@ -1,6 +1,10 @@
 //! What to ask the origins for next. The rule: earliest deadline first, and never more under way than the link brings
 //! in about a second, so that on a thin link pieces complete one after the other instead of all too late.
 //!
+//! Peers take pieces from the same list ([`Scheduler::take_for_peer`]), those first that wait for an origin that asked
+//! for patience or that are left to peers for a while; what they bring does not cross the WAN, so it counts neither on
+//! the link nor among its connections, and what they fail to bring is no attempt of the origin's.
+//!
 //! One scheduler stands for the link to the WAN, which all origins share. What an origin that fell silent has not
 //! sent does not burden the link, so after [`SILENT_AFTER`] its requests no longer hold up those to other origins.
 //!
@@ -32,7 +36,7 @@ pub use want::Want;
 use crate::Time;
 use books::Books;
 use job::UnderWay;
-use larder_content::{PIECE_BYTES, PieceId};
+use larder_content::{ContentNo, PIECE_BYTES, PieceId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use want::Stand;
@@ -108,12 +112,17 @@ impl Scheduler {
         }
     }
 
-    /// Adds a piece. One that is wanted already takes the earlier deadline.
+    /// Adds a piece. One that is wanted already takes the earlier deadline, and may go to the origin as soon as the
+    /// earlier of the two.
     pub fn want(&mut self, want: Want) {
         let known = self.books.change(want.id, |wanted| {
             wanted.want.deadline = wanted.want.deadline.min(want.deadline);
             wanted.want.background &= want.background;
+            wanted.want.http_not_before = wanted.want.http_not_before.min(want.http_not_before);
             wanted.dropped = false;
+            if !matches!(wanted.stand, Stand::UnderWay(_)) {
+                wanted.stand = wanted.at_rest();
+            }
         });
         if !known {
             self.books.add(want);
@@ -140,6 +149,22 @@ impl Scheduler {
         } else {
             self.books.change(id, |wanted| wanted.dropped = true);
         }
+    }
+
+    /// Leaves a piece to the peers until then, however long it was left to them before.
+    pub fn hold_http(&mut self, id: PieceId, until: Time) {
+        self.books.hold_http(id, until);
+    }
+
+    /// Lets the origin be asked at once for all that is wanted of a content, as there is no peer left or they are too
+    /// slow. What is wanted later comes with a time of its own.
+    pub fn release_http(&mut self, content: ContentNo) {
+        self.books.release_http(content);
+    }
+
+    /// What is wanted of a content and not under way, most urgent first: what peers may be asked for.
+    pub fn open(&self, content: ContentNo) -> impl Iterator<Item = &Want> {
+        self.books.open_of(content)
     }
 
     /// Whether a piece is wanted, and not under way.
@@ -187,10 +212,14 @@ impl Scheduler {
             .max(u64::from(PIECE_BYTES))
     }
 
-    /// How many requests are under way, and how many pieces wait.
+    /// How many requests to origins are under way, and how many pieces wait.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
-        (self.jobs.len(), self.books.waiting())
+        (self.origin_jobs().count(), self.books.open().len())
+    }
+
+    fn origin_jobs(&self) -> impl Iterator<Item = &UnderWay> {
+        self.jobs.values().filter(|job| !job.by_peers)
     }
 }
 

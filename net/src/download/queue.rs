@@ -277,5 +277,6 @@ pub(super) fn want(flight: &Flight, deadline: Time) -> Want {
         len: flight.len(),
         deadline,
         background: false,
+        http_not_before: Time::default(),
     }
 }

@@ -12,6 +12,9 @@ pub(super) struct Books {
     wants: BTreeMap<PieceId, Wanted>,
     ready: BTreeSet<Rank>,
     paused: BTreeSet<(Time, PieceId)>,
+    /// Ready or paused.
+    open: BTreeSet<Rank>,
+    open_by_content: BTreeSet<(ContentNo, Rank)>,
     arrivals: u64,
 }
 
@@ -25,26 +28,39 @@ impl Books {
         self.ready.iter()
     }
 
-    /// What is paused, by the end of its pause.
-    pub(super) fn paused(&self) -> impl Iterator<Item = &(Time, PieceId)> {
-        self.paused.iter()
+    /// What is not under way, in its order.
+    pub(super) fn open(&self) -> impl ExactSizeIterator<Item = &Rank> {
+        self.open.iter()
     }
 
-    /// How many pieces are not under way.
-    pub(super) fn waiting(&self) -> usize {
-        self.ready.len() + self.paused.len()
+    /// The same of one content.
+    pub(super) fn open_of(&self, content: ContentNo) -> impl Iterator<Item = &Want> {
+        let first = PieceId { content, piece: 0 };
+        let from = (content, (false, Time::default(), 0, first));
+        let of_content = self.open_by_content.range(from..);
+        of_content
+            .take_while(move |(of, _)| *of == content)
+            .filter_map(|(_, rank)| self.wants.get(&rank.3))
+            .map(|wanted| &wanted.want)
+    }
+
+    /// When the next pause ends.
+    pub(super) fn pause_end(&self) -> Option<Time> {
+        self.paused.first().map(|(until, _)| *until)
     }
 
     /// Adds a piece that is not here yet.
     pub(super) fn add(&mut self, want: Want) {
         self.arrivals += 1;
-        let wanted = Wanted {
+        let mut wanted = Wanted {
             want,
             arrival: self.arrivals,
             failures: 0,
+            patience_until: Time::default(),
             stand: Stand::Ready,
             dropped: false,
         };
+        wanted.stand = wanted.at_rest();
         self.enter(&wanted);
         self.wants.insert(want.id, wanted);
     }
@@ -69,11 +85,14 @@ impl Books {
     /// Takes a piece out.
     pub(super) fn forget(&mut self, id: PieceId) -> Option<Wanted> {
         let wanted = self.wants.remove(&id)?;
+        let rank = wanted.rank();
         match wanted.stand {
-            Stand::Ready => _ = self.ready.remove(&wanted.rank()),
+            Stand::Ready => _ = self.ready.remove(&rank),
             Stand::Paused(until) => _ = self.paused.remove(&(until, id)),
-            Stand::UnderWay(_) => {}
+            Stand::UnderWay(_) => return Some(wanted),
         }
+        self.open.remove(&rank);
+        self.open_by_content.remove(&(id.content, rank));
         Some(wanted)
     }
 
@@ -86,32 +105,56 @@ impl Books {
         }
     }
 
-    /// What else is ready of a content whose origin asked for patience waits as well.
-    pub(super) fn pause_content(&mut self, content: ContentNo, until: Time) {
-        let ready: Vec<PieceId> = self
-            .of_content(content)
-            .filter(|wanted| wanted.stand == Stand::Ready)
-            .map(|wanted| wanted.want.id)
-            .collect();
-        for id in ready {
-            self.stand(id, Stand::Paused(until));
+    /// What else waits of a content whose origin asked for patience `until` then waits so long as well; what failed
+    /// before has a pause of its own.
+    pub(super) fn pause_content(&mut self, content: ContentNo, now: Time, until: Time) {
+        let open: Vec<PieceId> = self.open_of(content).map(|want| want.id).collect();
+        for id in open {
+            self.change(id, |wanted| {
+                if wanted.patience_until <= now {
+                    wanted.patience_until = until;
+                    wanted.stand = wanted.at_rest();
+                }
+            });
         }
     }
 
-    fn of_content(&self, content: ContentNo) -> impl Iterator<Item = &Wanted> {
+    /// Lets the origins be asked for what waits of a content.
+    pub(super) fn release_http(&mut self, content: ContentNo) {
         let first = PieceId { content, piece: 0 };
         let last = PieceId {
             content,
             piece: u32::MAX,
         };
-        self.wants.range(first..=last).map(|(_, wanted)| wanted)
+        let held: Vec<PieceId> = self
+            .wants
+            .range(first..=last)
+            .filter(|(_, wanted)| wanted.want.http_not_before > Time::default())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in held {
+            self.hold_http(id, Time::default());
+        }
+    }
+
+    /// Leaves a piece to the peers until then.
+    pub(super) fn hold_http(&mut self, id: PieceId, until: Time) {
+        self.change(id, |wanted| {
+            wanted.want.http_not_before = until;
+            if !matches!(wanted.stand, Stand::UnderWay(_)) {
+                wanted.stand = wanted.at_rest();
+            }
+        });
     }
 
     fn enter(&mut self, wanted: &Wanted) {
+        let (id, rank) = (wanted.want.id, wanted.rank());
         match wanted.stand {
-            Stand::Ready => _ = self.ready.insert(wanted.rank()),
-            Stand::Paused(until) => _ = self.paused.insert((until, wanted.want.id)),
-            Stand::UnderWay(_) => {}
+            Stand::Ready => _ = self.ready.insert(rank),
+            Stand::Paused(until) => _ = self.paused.insert((until, id)),
+            Stand::UnderWay(_) => return,
         }
+        self.open.insert(rank);
+        self.open_by_content.insert((id.content, rank));
     }
 }

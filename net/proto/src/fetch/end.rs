@@ -20,6 +20,9 @@ impl Scheduler {
         if let Some(under_way) = self.jobs.get_mut(&job.serial) {
             under_way.bytes_left = under_way.bytes_left.saturating_sub(bytes);
             under_way.heard = now;
+            if under_way.by_peers {
+                return;
+            }
         }
         self.window.received(now, bytes);
     }
@@ -37,7 +40,8 @@ impl Scheduler {
         }
     }
 
-    /// A job ended; what is not whole of it is tried again after a pause. Returns the pieces that are given up. Without
+    /// A job ended; what is not whole of it is tried again, after a pause where it was the origin's: what peers did not
+    /// bring is as it was before they were asked, however they failed. Returns the pieces that are given up. Without
     /// effect where all of its pieces have landed.
     pub fn failed(&mut self, now: Time, job: &Job, kind: Failure) -> Vec<PieceId> {
         let Some(under_way) = self.end(job.serial) else {
@@ -46,6 +50,9 @@ impl Scheduler {
         let Some(broke_at) = under_way.pieces.first().copied() else {
             return Vec::new();
         };
+        if under_way.by_peers {
+            return self.back_from_peers(&under_way);
+        }
         let mut given_up = Vec::new();
         let mut pause = Duration::ZERO;
         for id in under_way.pieces {
@@ -64,18 +71,33 @@ impl Scheduler {
             pause = pause.max(pause_after(kind, failures));
             self.books.change(id, |wanted| {
                 wanted.failures = failures;
-                wanted.stand = Stand::Paused(now + pause);
+                wanted.patience_until = now + pause;
+                wanted.stand = wanted.at_rest();
             });
         }
         if let Failure::Busy(_) = kind {
-            self.books.pause_content(job.content, now + pause);
+            self.books.pause_content(job.content, now, now + pause);
+        }
+        given_up
+    }
+
+    fn back_from_peers(&mut self, under_way: &UnderWay) -> Vec<PieceId> {
+        let mut given_up = Vec::new();
+        for id in &under_way.pieces {
+            if self.books.get(*id).is_some_and(|wanted| wanted.dropped) {
+                self.books.forget(*id);
+                given_up.push(*id);
+            } else {
+                self.books
+                    .change(*id, |wanted| wanted.stand = wanted.at_rest());
+            }
         }
         given_up
     }
 
     fn end(&mut self, serial: u64) -> Option<UnderWay> {
         let ended = self.jobs.remove(&serial);
-        if self.jobs.is_empty() {
+        if self.origin_jobs().next().is_none() {
             self.window.idle();
         }
         ended

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-/// One origin request: pieces `first..first + count` of one content.
+/// One origin request, or one piece that peers are asked for: pieces `first..first + count` of one content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Job {
     /// Which content.
@@ -47,6 +47,8 @@ pub(super) struct UnderWay {
     pub(super) pieces: BTreeSet<PieceId>,
     pub(super) bytes_left: u64,
     pub(super) heard: Time,
+    /// Peers bring it, and nothing of it crosses the WAN.
+    pub(super) by_peers: bool,
 }
 
 impl UnderWay {

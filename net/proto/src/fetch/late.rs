@@ -10,32 +10,22 @@ impl Scheduler {
     /// as they are: [`Scheduler::extend`] or [`Scheduler::drop_want`] them.
     #[must_use]
     pub fn overdue(&self, now: Time) -> Vec<PieceId> {
-        let ready = self
-            .books
-            .ready()
-            .take_while(|(background, deadline, ..)| !background && *deadline <= now);
-        let paused = self.books.paused().filter(|(_, id)| {
-            self.books
-                .get(*id)
-                .is_some_and(|wanted| !wanted.want.background && wanted.want.deadline <= now)
-        });
-        ready
+        let open = self.books.open();
+        open.take_while(|(background, deadline, ..)| !background && *deadline <= now)
             .map(|rank| rank.3)
-            .chain(paused.map(|(_, id)| *id))
             .collect()
     }
 
-    /// When to call `overdue` and `next` again though nothing has happened: the end of the next pause, the next
-    /// deadline, or the moment when a request counts as silent.
+    /// When to call `overdue` and `next` again though nothing has happened: the end of the next pause or of the time
+    /// that is left to peers, the next deadline, or the moment when a request to an origin counts as silent.
     #[must_use]
     pub fn next_wake(&self) -> Option<Time> {
-        let pause = self.books.paused().next().map(|(until, _)| *until);
-        let first = self.books.ready().next();
-        let deadline = first
-            .filter(|rank| !rank.0)
-            .map(|(_, deadline, ..)| *deadline);
-        let heard = self.jobs.values().map(|job| job.heard + SILENT_AFTER);
-        let silence = heard.min().filter(|_| first.is_some());
+        let pause = self.books.pause_end();
+        let first = self.books.open().next().filter(|rank| !rank.0);
+        let deadline = first.map(|(_, deadline, ..)| *deadline);
+        let heard = self.origin_jobs().map(|job| job.heard + SILENT_AFTER);
+        let is_ready = self.books.ready().next().is_some();
+        let silence = heard.min().filter(|_| is_ready);
         [pause, deadline, silence].into_iter().flatten().min()
     }
 }

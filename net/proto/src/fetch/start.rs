@@ -15,12 +15,12 @@ impl Scheduler {
         self.books.end_pauses(now);
         let head = self.head(waiting)?;
         let (mut on_link, mut heard_jobs) = (0, 0);
-        for job in self.jobs.values().filter(|job| !job.is_silent(now)) {
+        for job in self.origin_jobs().filter(|job| !job.is_silent(now)) {
             on_link += job.bytes_left;
             heard_jobs += 1;
         }
         let connections_max = self.limits.connections_max.max(1) as usize;
-        if heard_jobs >= connections_max || self.jobs.len() >= 2 * connections_max {
+        if heard_jobs >= connections_max || self.origin_jobs().count() >= 2 * connections_max {
             return None;
         }
         let wanted = self.books.get(head)?;
@@ -100,6 +100,23 @@ impl Scheduler {
         true
     }
 
+    /// Takes a piece for peers, whether or not it waits for the origin. `None` where it is not wanted, or under way.
+    ///
+    /// The job is the piece's, whichever peers are asked for its parts meanwhile. It ends like every job: with
+    /// [`Scheduler::landed`], or with [`Scheduler::failed`] when no peer is asked for it any more.
+    pub fn take_for_peer(&mut self, now: Time, id: PieceId) -> Option<Job> {
+        let wanted = self.books.get(id)?;
+        if !self.waits(id) {
+            return None;
+        }
+        let (bytes, attempt) = (u64::from(wanted.want.len), wanted.failures + 1);
+        let job = self.begin(now, id, BTreeSet::from([id]), bytes, attempt);
+        if let Some(under_way) = self.jobs.get_mut(&job.serial) {
+            under_way.by_peers = true;
+        }
+        Some(job)
+    }
+
     fn begin(
         &mut self,
         now: Time,
@@ -119,6 +136,7 @@ impl Scheduler {
             pieces,
             bytes_left: bytes,
             heard: now,
+            by_peers: false,
         };
         self.jobs.insert(serial, under_way);
         Job {

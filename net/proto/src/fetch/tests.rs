@@ -1,6 +1,7 @@
 //! The scheduler against its rules, one by one, against a slow and obvious model of them all, and on a thin link.
 
 mod model;
+mod peers;
 mod thin_link;
 
 use super::*;
@@ -34,6 +35,7 @@ fn want(id: PieceId, deadline_ms: u64) -> Want {
         len: PIECE_BYTES,
         deadline: at(deadline_ms),
         background: false,
+        http_not_before: at(0),
     }
 }
 

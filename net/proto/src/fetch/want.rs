@@ -14,13 +14,19 @@ pub struct Want {
     pub deadline: Time,
     /// Nobody waits for it right now: after everything else.
     pub background: bool,
+    /// Until then it is left to the peers, and no origin is asked for it; the clock's beginning where there are none.
+    /// Whoever sets it leaves the origin enough time before the deadline.
+    pub http_not_before: Time,
 }
 
 /// Where a wanted piece stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stand {
+    /// Anybody may ask for it.
     Ready,
+    /// Only peers may, until then.
     Paused(Time),
+    /// A job brings it.
     UnderWay(u64),
 }
 
@@ -28,8 +34,10 @@ pub(super) enum Stand {
 pub(super) struct Wanted {
     pub(super) want: Want,
     pub(super) arrival: u64,
-    /// Attempts that failed.
+    /// Attempts at the origin that failed.
     pub(super) failures: u32,
+    /// Until then the origin is left alone, as that is what it asked for, or as an attempt has just failed.
+    pub(super) patience_until: Time,
     pub(super) stand: Stand,
     /// Nobody wants it any more: not tried again.
     pub(super) dropped: bool,
@@ -47,5 +55,16 @@ impl Wanted {
             ..
         } = self.want;
         (background, deadline, self.arrival, id)
+    }
+
+    /// Where it stands when no job brings it.
+    pub(super) fn at_rest(&self) -> Stand {
+        let until = self.patience_until.max(self.want.http_not_before);
+        if until == Time::default() {
+            Stand::Ready
+        } else {
+            // That may be over by now: who asks for what is ready ends the pauses first.
+            Stand::Paused(until)
+        }
     }
 }

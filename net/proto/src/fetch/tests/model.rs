@@ -8,6 +8,7 @@ use proptest::prelude::*;
 struct Model {
     pieces: Vec<Piece>,
     jobs: Vec<(Job, u64, Time)>,
+    by_peers: Vec<(Job, PieceId)>,
     arrivals: u64,
 }
 
@@ -32,6 +33,7 @@ impl Model {
         if let Some(piece) = self.find(want.id) {
             piece.want.deadline = piece.want.deadline.min(want.deadline);
             piece.want.background &= want.background;
+            piece.want.http_not_before = piece.want.http_not_before.min(want.http_not_before);
             piece.dropped = false;
             return;
         }
@@ -53,12 +55,25 @@ impl Model {
             .retain(|piece| !piece.dropped || piece.job.is_some());
     }
 
+    /// What peers may take, most urgent first.
+    fn open(&self, content: ContentNo) -> Vec<PieceId> {
+        let mut open: Vec<&Piece> = self
+            .pieces
+            .iter()
+            .filter(|piece| piece.job.is_none() && piece.want.id.content == content)
+            .collect();
+        open.sort_by_key(|piece| (piece.want.background, piece.want.deadline, piece.arrival));
+        open.iter().map(|piece| piece.want.id).collect()
+    }
+
     /// Which pieces the next request is about.
     fn next(&mut self, now: Time, window: u64, limits: &Limits) -> Option<Vec<PieceId>> {
         for piece in &mut self.pieces {
             piece.paused = piece.paused.filter(|until| *until > now);
         }
-        let is_ready = |piece: &&Piece| piece.job.is_none() && piece.paused.is_none();
+        let is_ready = |piece: &&Piece| {
+            piece.job.is_none() && piece.paused.is_none() && piece.want.http_not_before <= now
+        };
         let first = self
             .pieces
             .iter()
@@ -112,9 +127,21 @@ impl Model {
 
     fn landed(&mut self, id: PieceId) {
         self.pieces.retain(|piece| piece.want.id != id);
+        self.by_peers.retain(|(_, piece)| *piece != id);
         let pieces = &self.pieces;
         self.jobs
             .retain(|(job, ..)| pieces.iter().any(|piece| piece.job == Some(job.serial)));
+    }
+
+    fn peers_failed(&mut self, job: &Job, id: PieceId) -> Vec<PieceId> {
+        self.by_peers
+            .retain(|(other, _)| other.serial != job.serial);
+        let piece = self.find(id).expect("it is under way");
+        piece.job = None;
+        let dropped = piece.dropped;
+        self.pieces
+            .retain(|piece| piece.want.id != id || !piece.dropped);
+        if dropped { vec![id] } else { Vec::new() }
     }
 
     fn failed(&mut self, now: Time, job: &Job, kind: Failure) -> Vec<PieceId> {
@@ -153,8 +180,8 @@ impl Model {
             .retain(|piece| !given_up.contains(&piece.want.id));
         if let Failure::Busy(_) = kind {
             for piece in &mut self.pieces {
-                let ready = piece.job.is_none() && piece.paused.is_none();
-                if ready && piece.want.id.content == job.content {
+                let open = piece.job.is_none() && piece.paused.is_none_or(|until| until <= now);
+                if open && piece.want.id.content == job.content {
                     piece.paused = Some(now + longest);
                 }
             }
@@ -165,13 +192,23 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Want(u64, u32, u64, bool, bool),
+    Want(u64, u32, u64, bool, bool, u64),
+    TakeForPeer(u64, u32),
+    PeersLand(usize),
+    PeersFail(usize, Failure),
+    HoldHttp(u64, u32, u64),
+    ReleaseHttp(u64),
     Drop(u64, u32),
     Start,
     Receive(usize, u64),
     Land(usize),
     Fail(usize, Failure),
     Wait(u64),
+}
+
+/// How long a piece is left to peers: mostly not at all.
+fn hold() -> impl Strategy<Value = u64> {
+    prop_oneof![2 => Just(0), 1 => 1_u64..6_000]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -181,8 +218,13 @@ fn event() -> impl Strategy<Value = Event> {
         Just(Failure::Final)
     ];
     prop_oneof![
-        6 => (1_u64..4, 0_u32..9, 0_u64..20_000, any::<bool>(), any::<bool>())
-            .prop_map(|(c, p, d, short, b)| Event::Want(c, p, d, short, b)),
+        6 => (1_u64..4, 0_u32..9, 0_u64..20_000, any::<bool>(), any::<bool>(), hold())
+            .prop_map(|(c, p, d, short, b, hold)| Event::Want(c, p, d, short, b, hold)),
+        3 => (1_u64..4, 0_u32..9).prop_map(|(c, p)| Event::TakeForPeer(c, p)),
+        1 => (0_usize..8).prop_map(Event::PeersLand),
+        1 => ((0_usize..8), kind.clone()).prop_map(|(j, k)| Event::PeersFail(j, k)),
+        1 => (1_u64..4, 0_u32..9, hold()).prop_map(|(c, p, h)| Event::HoldHttp(c, p, h)),
+        1 => (1_u64..4).prop_map(Event::ReleaseHttp),
         1 => (1_u64..4, 0_u32..9).prop_map(|(c, p)| Event::Drop(c, p)),
         6 => Just(Event::Start),
         4 => (0_usize..8, 0_u64..2_000_000).prop_map(|(j, b)| Event::Receive(j, b)),
@@ -207,12 +249,13 @@ proptest! {
                 model.jobs.get(n % model.jobs.len().max(1)).map(|(job, ..)| *job)
             };
             match event {
-                Event::Want(content, piece, wait, short, background) => {
+                Event::Want(content, piece, wait, short, background, hold) => {
                     let len = if short { 1000 } else { PIECE_BYTES };
                     let known = model.find(id(content, piece)).map(|piece| piece.want.len);
                     let want = Want {
                         len: known.unwrap_or(len),
                         background,
+                        http_not_before: if hold > 0 { at(now_ms + hold) } else { at(0) },
                         ..want(id(content, piece), now_ms + wait)
                     };
                     scheduler.want(want);
@@ -221,6 +264,48 @@ proptest! {
                 Event::Drop(content, piece) => {
                     scheduler.drop_want(id(content, piece));
                     model.drop_want(id(content, piece));
+                }
+                Event::TakeForPeer(content, piece) => {
+                    let id = id(content, piece);
+                    let job = scheduler.take_for_peer(now, id);
+                    let there = model.find(id).filter(|piece| piece.job.is_none());
+                    prop_assert_eq!(job.is_some(), there.is_some());
+                    if let (Some(job), Some(piece)) = (job, there) {
+                        prop_assert_eq!(job.pieces(), id.piece..id.piece + 1);
+                        prop_assert_eq!(job.attempt, piece.failures + 1);
+                        piece.job = Some(job.serial);
+                        model.by_peers.push((job, id));
+                    }
+                }
+                Event::PeersLand(n) => {
+                    let some = model.by_peers.get(n % model.by_peers.len().max(1)).copied();
+                    if let Some((_, id)) = some {
+                        scheduler.landed(id);
+                        model.landed(id);
+                    }
+                }
+                Event::PeersFail(n, kind) => {
+                    let some = model.by_peers.get(n % model.by_peers.len().max(1)).copied();
+                    if let Some((job, id)) = some {
+                        scheduler.received(now, &job, 1000);
+                        let given_up = scheduler.failed(now, &job, kind);
+                        prop_assert_eq!(given_up, model.peers_failed(&job, id));
+                    }
+                }
+                Event::HoldHttp(content, piece, hold) => {
+                    let until = if hold > 0 { at(now_ms + hold) } else { at(0) };
+                    scheduler.hold_http(id(content, piece), until);
+                    if let Some(piece) = model.find(id(content, piece)) {
+                        piece.want.http_not_before = until;
+                    }
+                }
+                Event::ReleaseHttp(content) => {
+                    scheduler.release_http(ContentNo::new(content));
+                    for piece in &mut model.pieces {
+                        if piece.want.id.content.get() == content {
+                            piece.want.http_not_before = at(0);
+                        }
+                    }
                 }
                 Event::Start => {
                     let expected = model.next(now, scheduler.window_bytes(), &limits);
@@ -262,6 +347,20 @@ proptest! {
             }
             let waiting = model.pieces.iter().filter(|piece| piece.job.is_none());
             prop_assert_eq!(scheduler.depth(), (model.jobs.len(), waiting.count()));
+            for content in (1..4).map(ContentNo::new) {
+                let open: Vec<PieceId> = scheduler.open(content).map(|want| want.id).collect();
+                prop_assert_eq!(open, model.open(content));
+            }
+            // Whatever time alone will change, the next wake is not after it.
+            let mut wakes: Vec<Time> = Vec::new();
+            for piece in model.pieces.iter().filter(|piece| piece.job.is_none()) {
+                let rests_until = piece.paused.unwrap_or_default().max(piece.want.http_not_before);
+                wakes.extend(Some(rests_until).filter(|until| *until > at(now_ms)));
+                wakes.extend(Some(piece.want.deadline).filter(|_| !piece.want.background));
+            }
+            if let Some(first) = wakes.into_iter().min() {
+                prop_assert!(scheduler.next_wake().is_some_and(|wake| wake <= first));
+            }
             let mut late: Vec<PieceId> = model.pieces.iter()
                 .filter(|piece| piece.job.is_none() && !piece.want.background)
                 .filter(|piece| piece.want.deadline <= at(now_ms))

@@ -168,6 +168,7 @@ impl Office {
                             len: PIECE_BYTES,
                             deadline: time(now_ms + PATIENCE_MS),
                             background: false,
+                            http_not_before: time(0),
                         });
                     }
                 }
