@@ -4,6 +4,7 @@
 pub mod ask;
 mod bell;
 pub mod clock;
+pub mod coordinator;
 pub mod download;
 pub mod hosts;
 pub mod http;

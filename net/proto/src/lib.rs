@@ -18,6 +18,7 @@ pub mod reuse;
 pub mod swarm;
 pub mod time;
 pub mod tls;
+pub mod tracker;
 pub mod upstream;
 pub mod variant;
 

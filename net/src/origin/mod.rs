@@ -10,7 +10,7 @@ mod network;
 mod pool;
 mod proxy;
 mod redirect;
-mod tls;
+pub(crate) mod tls;
 
 pub use body::OriginBody;
 pub use error::OriginError;

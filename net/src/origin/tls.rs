@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 /// The client configuration in force, made again when the file of authorities changes.
 #[derive(Default)]
-pub(super) struct Roots(Mutex<Option<Loaded>>);
+pub(crate) struct Roots(Mutex<Option<Loaded>>);
 
 struct Loaded {
     ca_file: Option<PathBuf>,
@@ -24,7 +24,7 @@ impl Roots {
     ///
     /// # Errors
     /// In words: the file can not be read, or there is no authority at all.
-    pub(super) fn config(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    pub(crate) fn config(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
         let modified = ca_file
             .and_then(|p| std::fs::metadata(p).ok())
             .and_then(|m| m.modified().ok());

@@ -10,6 +10,7 @@ use crate::ids::PIECE_BYTES;
 use crate::span::piece_count;
 use base64::{Alphabet, decode, encode};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -97,11 +98,25 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&encode(Alphabet::Standard, &self.0))
+    }
+}
+
+/// A hash as piece-hash files spell it: standard base64 with its padding.
+#[must_use]
+pub fn spelled(hash: &[u8; 32]) -> String {
+    encode(Alphabet::Standard, hash)
+}
+
 /// The file's fields; others are passed over.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct File {
     major_version: u32,
+    #[serde(default)]
+    minor_version: u32,
     hash_of_hashes: Hash,
     content_length: u64,
     piece_size: u64,
@@ -121,6 +136,10 @@ impl Phf {
         }
         let file: File =
             serde_json::from_slice(text).map_err(|error| PhfError::Form(error.to_string()))?;
+        Self::of_file(file)
+    }
+
+    fn of_file(file: File) -> Result<Self, PhfError> {
         if file.major_version != MAJOR_VERSION {
             return Err(PhfError::Version(file.major_version));
         }
@@ -218,6 +237,27 @@ impl Phf {
     pub fn piece_is(&self, piece: u32, bytes: &[u8]) -> bool {
         self.piece_hash(piece)
             .is_some_and(|hash| Sha256::digest(bytes).as_slice() == hash)
+    }
+}
+
+/// The file as a part of a longer message. Who reads that bounds it before.
+impl Serialize for Phf {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let file = File {
+            major_version: MAJOR_VERSION,
+            minor_version: 0,
+            hash_of_hashes: Hash(self.hash_of_hashes),
+            content_length: self.length,
+            piece_size: u64::from(PIECE_BYTES),
+            pieces: self.pieces.iter().copied().map(Hash).collect(),
+        };
+        file.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Phf {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::of_file(File::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 

@@ -1,0 +1,11 @@
+//! The coordinator's rules: which devices want a content, who is told of whom, and what is known of the content. The
+//! rule: nothing here reads a clock, a socket or a random number; they are arguments.
+//!
+//! The API over HTTP, call by call with examples, is written down in `net/proto/TRACKER.md`.
+
+pub mod guid;
+pub mod message;
+pub mod proof;
+pub mod query;
+
+pub use guid::Guid;
