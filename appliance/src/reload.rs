@@ -1,8 +1,9 @@
 //! Taking a changed configuration into force. The rule: a file with a mistake changes nothing, and a key that only a
 //! restart can change is named, not taken in silence.
 
-use crate::config::{self, Checked, Problems};
+use crate::config::{self, Checked, Policy, Problems};
 use crate::state::State;
+use larder_proto::policy::{Dialect, Policies, Role};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -37,7 +38,10 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
     };
     let old = state.config.load_full();
     let done = Reloaded {
-        applied: changed(&live(&old), &live(&new)),
+        applied: changed(&live(&old), &live(&new))
+            .into_iter()
+            .chain(policies_changed(&old.policy, &new.policy))
+            .collect(),
         needs_restart: changed(&fixed(&old), &fixed(&new)),
         warnings: new.warnings.clone(),
     };
@@ -84,13 +88,37 @@ type Keys = Vec<(&'static str, String)>;
 fn live(config: &Checked) -> Keys {
     let mut settings = config.settings.clone();
     let cache_status = std::mem::take(&mut settings.cache_status);
+    // They are told one by one.
+    settings.policies = Policies::defaults(Role::Appliance, Dialect::Y2018);
     vec![
         ("server.admin_names", format!("{:?}", config.admin_names)),
         ("server.cache_status", cache_status.to_string()),
         ("origins", format!("{settings:?}")),
         ("tls", format!("{:?}", config.tls)),
-        ("policy.DOMaxCacheAge", config.age_max_s.to_string()),
     ]
+}
+
+/// Policies that need a restart, and so are told with the keys that do.
+const FIXED_POLICIES: [&str; 3] = [
+    "DOMaxCacheSize",
+    "DOAbsoluteMaxCacheSize",
+    "DOModifyCacheDrive",
+];
+
+/// The policies that have another value now; both values are logged.
+fn policies_changed(old: &Policy, new: &Policy) -> Vec<String> {
+    let live = config::policy_names().filter(|name| !FIXED_POLICIES.contains(name));
+    let changed = live.filter(|name| old.0.get(name) != new.0.get(name));
+    changed
+        .map(|name| {
+            let words = |policy: &Policy| match policy.0.get(name) {
+                Some(value) => value.to_string(),
+                None => "its default".to_owned(),
+            };
+            tracing::info!("policy.{name}: {} -> {}", words(old), words(new));
+            format!("policy.{name}")
+        })
+        .collect()
 }
 
 /// What only a restart can change.

@@ -3,6 +3,7 @@
 
 use larder_proto::http::proxy::ProxyRules;
 use larder_proto::http::route::OriginRules;
+use larder_proto::policy::{Dialect, Policies, Role};
 use std::path::PathBuf;
 
 /// The proxy between larder and the origins.
@@ -49,10 +50,12 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// The proxy by which origins are asked, where there is one.
     pub proxy: Option<Proxy>,
+    /// The policies of Delivery Optimization.
+    pub policies: Policies,
 }
 
 impl Settings {
-    /// The defaults, with these rules.
+    /// The defaults of an appliance, with these rules.
     #[must_use]
     pub fn new(rules: OriginRules) -> Self {
         Self {
@@ -72,6 +75,7 @@ impl Settings {
             origin_stall_timeout_ms: 20_000,
             ca_file: None,
             proxy: None,
+            policies: Policies::defaults(Role::Appliance, Dialect::Y2018),
         }
     }
 }

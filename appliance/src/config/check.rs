@@ -10,6 +10,7 @@ use super::tls;
 use larder_net::http::tls::{PairError, PairFiles};
 use larder_net::settings::Settings;
 use larder_proto::http::route::{Authority, OriginRules, RuleError};
+use larder_proto::policy::{Role, cache};
 use larder_storage::driver::DriverKind;
 use larder_storage::limits::SizeLimit;
 use std::io;
@@ -18,8 +19,6 @@ use std::path::{Path, PathBuf};
 
 /// Less than this, and frames, index and catalogue have no room.
 pub const MEMORY_BYTES_MIN: u64 = 128 << 20;
-/// What the appliance takes of a drive where nothing is configured, in percent; it has the machine to itself.
-const DRIVE_PERCENT: u8 = 80;
 const HTTP_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9180;
 const ADDRESSES: &str = "[\"0.0.0.0:80\", \"[::]:80\"]";
@@ -96,9 +95,8 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let percent = policy
-        .number("DOMaxCacheSize")
-        .and_then(|percent| u8::try_from(percent).ok());
+    settings.policies = policy.typed(Role::Appliance);
+    let limit = cache::limit(&settings.policies);
     Ok(Checked {
         http: server.http,
         https: server.https,
@@ -112,11 +110,10 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
         driver: server.driver,
         store_paths,
         store_bytes_max: SizeLimit {
-            percent: percent.unwrap_or(DRIVE_PERCENT),
-            // The policy counts as Windows does: a GB is 2^30 bytes.
-            absolute: policy.number("DOAbsoluteMaxCacheSize").map(|gb| gb << 30),
+            percent: limit.percent,
+            absolute: limit.bytes,
         },
-        age_max_s: policy.number("DOMaxCacheAge").unwrap_or(0),
+        age_max_s: settings.policies.cache_age_s_max.unwrap_or(0),
         settings,
         policy,
         log,

@@ -10,10 +10,11 @@ mod raw;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod typed;
 
 pub use check::{MEMORY_BYTES_MIN, Machine, check};
 pub use checked::{Checked, Log, LogFormat};
-pub use policy::{Policy, Value};
+pub use policy::{Policy, Value, names as policy_names};
 pub use problem::{Problem, Problems};
 
 use crate::machine;

@@ -2,8 +2,12 @@
 //! its range checked, and one that larder does not obey yet is told at start, never taken in silence.
 
 use super::raw::{Section, Spotted};
+use larder_proto::http::route::OriginRules;
+use larder_proto::policy::{Dialect, DownloadMode, GroupSource};
+use larder_proto::tracker::Guid as GuidValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use toml::de::DeValue;
 
@@ -14,11 +18,17 @@ enum Kind {
     Number(u64, u64, &'static str),
     /// One of these, with what they mean.
     OneOf(&'static [u64], &'static str),
+    /// `DOGroupIdSource`: what is none of its values is ignored (seed: Select the source of Group IDs).
+    Source,
     Flag,
     /// A GUID, with or without braces.
     Guid,
     /// A folder.
     Folder,
+    /// Hosts in order, with commas between.
+    Hosts,
+    /// Words, with commas between.
+    Words,
     /// Business hours, and the percentages inside and outside of them.
     Hours,
 }
@@ -32,10 +42,11 @@ enum Effect {
 }
 
 use Effect::{Lacks, Obeyed};
-use Kind::{Flag, Folder, Guid, Hours, Number, OneOf};
+use Kind::{Flag, Folder, Guid, Hosts, Hours, Number, OneOf, Source, Words};
 
 const PEERS: Effect = Lacks("larder serves no peers yet");
 const RATES: Effect = Lacks("larder does not limit bandwidth yet");
+const CACHE_HOSTS: Effect = Lacks("larder asks no cache hosts yet");
 const SECONDS_MAX: u64 = 4_294_967_295;
 const RATE_MAX: u64 = 4_294_967_295;
 
@@ -50,7 +61,6 @@ const KEYS: &[(&str, Kind, Effect)] = &[
         PEERS,
     ),
     ("DOGroupID", Guid, PEERS),
-    ("DOGroupId", Guid, PEERS),
     ("DOMinRAMAllowedToPeer", Number(1, 100_000, "GB"), PEERS),
     (
         "DOMinDiskSizeAllowedToPeer",
@@ -102,14 +112,7 @@ const KEYS: &[(&str, Kind, Effect)] = &[
         OneOf(&[0, 1, 2], "1 (subnet mask)"),
         PEERS,
     ),
-    (
-        "DOGroupIdSource",
-        OneOf(
-            &[0, 1, 2, 3, 4],
-            "0 (not set), 1 (AD site), 2 (domain SID), 3 (DHCP option 234) or 4 (DNS suffix)",
-        ),
-        PEERS,
-    ),
+    ("DOGroupIdSource", Source, PEERS),
     (
         "DODelayBackgroundDownloadFromHttp",
         Number(0, SECONDS_MAX, "seconds"),
@@ -120,7 +123,40 @@ const KEYS: &[(&str, Kind, Effect)] = &[
         Number(0, SECONDS_MAX, "seconds"),
         PEERS,
     ),
+    // Newer than the seed (facts: clients, section 5).
+    ("DOCacheHost", Hosts, CACHE_HOSTS),
+    (
+        "DODelayCacheServerFallbackForeground",
+        Number(0, SECONDS_MAX, "seconds"),
+        CACHE_HOSTS,
+    ),
+    (
+        "DODelayCacheServerFallbackBackground",
+        Number(0, SECONDS_MAX, "seconds"),
+        CACHE_HOSTS,
+    ),
+    ("DODisallowCacheServerDownloadsOnVPN", Flag, CACHE_HOSTS),
+    ("DOVpnKeywords", Words, PEERS),
+    (
+        "DOMaxForegroundDownloadBandwidth",
+        Number(0, RATE_MAX, "KB/s"),
+        RATES,
+    ),
+    (
+        "DOMaxBackgroundDownloadBandwidth",
+        Number(0, RATE_MAX, "KB/s"),
+        RATES,
+    ),
 ];
+
+/// Settings that the newer reference spells another way, and how the seed does.
+const SPELLINGS: &[(&str, &str)] = &[
+    ("DOGroupId", "DOGroupID"),
+    ("DOMinBackgroundQos", "DOMinBackgroundQoS"),
+];
+
+/// Which reading holds where the seed and the newer reference differ. No policy, so not named as one.
+const DIALECT: &str = "policy_dialect";
 
 /// A policy's value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -145,6 +181,25 @@ pub enum Value {
     },
 }
 
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Text(text) => f.write_str(text),
+            Self::Hours {
+                from,
+                to,
+                inside,
+                outside,
+            } => write!(
+                f,
+                "{inside} % from {from} to {to} o'clock, {outside} % outside"
+            ),
+        }
+    }
+}
+
 /// The policies that a file sets, by their documented names.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Policy(pub BTreeMap<&'static str, Value>);
@@ -159,6 +214,38 @@ impl Policy {
         }
     }
 
+    /// The flag that is set for a policy.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        match self.0.get(name) {
+            Some(Value::Flag(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// The text that is set for a policy.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What stands between the commas of a policy's text.
+    pub fn list(&self, name: &str) -> impl Iterator<Item = &str> {
+        items(self.text(name).unwrap_or_default())
+    }
+
+    /// Which reading holds.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self.text(DIALECT) {
+            Some("current") => Dialect::Current,
+            _ => Dialect::Y2018,
+        }
+    }
+
     /// Where the cache lies by policy.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
@@ -169,22 +256,105 @@ impl Policy {
     }
 }
 
-/// Reads `[policy]`. What has no effect yet is added to `warnings`.
+/// What stands between commas.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
+/// Every name that a file may set.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|(name, ..)| *name).chain([DIALECT])
+}
+
+/// Reads `[policy]`. What has no effect is added to `warnings`.
 pub(super) fn read(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Policy {
     let mut policy = Policy::default();
+    let dialects = "\"2018\" (the default) or \"current\"";
+    if let Some(dialect) = section.text(DIALECT, dialects) {
+        match dialect.value {
+            "2018" | "current" => {
+                let value = Value::Text(dialect.value.to_owned());
+                policy.0.insert(DIALECT, value);
+            }
+            other => {
+                let what = format!("{other:?} is no dialect; write {dialects}");
+                section.add(dialect.problem(what));
+            }
+        }
+    }
+    let dialect = policy.dialect();
     for (name, kind, effect) in KEYS {
-        let Some(value) = value(section, name, *kind) else {
+        let other = SPELLINGS.iter().find(|(_, seed)| seed == name);
+        let other = other.map(|(other, _)| *other);
+        let spelled = match other.and_then(|other| section.any(other)) {
+            None => name,
+            Some(spot) => {
+                if section.any(name).is_some() {
+                    let what = format!("is the same setting as policy.{name}; write only one");
+                    section.add(spot.problem(what));
+                }
+                other.unwrap_or(name)
+            }
+        };
+        let Some(value) = value(section, spelled, *kind, dialect, warnings) else {
             continue;
         };
         if let Lacks(what) = effect {
-            warnings.push(format!("policy.{name} has no effect: {what}"));
+            warnings.push(format!("policy.{spelled} has no effect: {what}"));
         }
         policy.0.insert(name, value);
     }
+    precedence(&policy, warnings);
     policy
 }
 
-fn value(section: &mut Section<'_>, name: &'static str, kind: Kind) -> Option<Value> {
+/// What is set and yields to something else that is set.
+fn precedence(policy: &Policy, warnings: &mut Vec<String>) {
+    let mode = policy.number("DODownloadMode");
+    let group = u64::from(u8::from(DownloadMode::Group));
+    let (id, source) = (policy.text("DOGroupID"), policy.number("DOGroupIdSource"));
+    let source = source.filter(|number| *number != 0);
+    // Unset, the mode depends on who reads the file.
+    if mode.is_some_and(|mode| mode != group) {
+        let set = [
+            ("DOGroupID", id.is_some()),
+            ("DOGroupIdSource", source.is_some()),
+        ];
+        for (name, _) in set.iter().filter(|(_, is_set)| *is_set) {
+            warnings.push(format!("policy.{name} is ignored: DODownloadMode is not 2"));
+        }
+    } else if id.is_some() && source.is_some() {
+        let (loser, winner) = match policy.dialect() {
+            Dialect::Y2018 => ("DOGroupID", "DOGroupIdSource"),
+            Dialect::Current => ("DOGroupIdSource", "DOGroupID"),
+        };
+        warnings.push(format!("policy.{loser} is ignored: {winner} is set"));
+    }
+    if policy
+        .number("DORestrictPeerSelectionBy")
+        .is_some_and(|by| by != 0)
+        && mode.is_some_and(|mode| !matches!(mode, 1 | 2))
+    {
+        let what = "is ignored: DODownloadMode is neither 1 nor 2";
+        warnings.push(format!("policy.DORestrictPeerSelectionBy {what}"));
+    }
+    if policy.number("DOAbsoluteMaxCacheSize").is_some()
+        && policy.number("DOMaxCacheSize").is_some()
+    {
+        let what = "is ignored: DOAbsoluteMaxCacheSize is set";
+        warnings.push(format!("policy.DOMaxCacheSize {what}"));
+    }
+}
+
+fn value(
+    section: &mut Section<'_>,
+    name: &'static str,
+    kind: Kind,
+    dialect: Dialect,
+    warnings: &mut Vec<String>,
+) -> Option<Value> {
     match kind {
         Number(from, to, unit) => {
             let number = section.number(name, from..=to, unit)?;
@@ -199,11 +369,21 @@ fn value(section: &mut Section<'_>, name: &'static str, kind: Kind) -> Option<Va
             section.add(number.problem(what));
             None
         }
+        Source => {
+            let number = section.number(name, 0..=u64::from(u32::MAX), "")?.value;
+            if number != 0 && GroupSource::of(number, dialect).is_none() {
+                warnings.push(format!(
+                    "policy.{name} is ignored: {number} is none of its values; write {SOURCES}"
+                ));
+                return None;
+            }
+            Some(Value::Number(number))
+        }
         Flag => section.flag(name).map(|flag| Value::Flag(flag.value)),
         Guid => {
             let text = section.text(name, GUID)?;
-            if is_guid(text.value) {
-                return Some(Value::Text(text.value.to_owned()));
+            if let Ok(guid) = text.value.parse::<GuidValue>() {
+                return Some(Value::Text(guid.to_string()));
             }
             let what = format!("{:?} is no GUID; write {GUID}", text.value);
             section.add(text.problem(what));
@@ -221,11 +401,31 @@ fn value(section: &mut Section<'_>, name: &'static str, kind: Kind) -> Option<Va
             section.add(text.problem(what));
             None
         }
+        Hosts => {
+            let text = section.text(name, HOSTS)?;
+            for host in items(text.value) {
+                // Whatever may stand in the list of origins is a host; a pattern is none.
+                let is_host = !host.contains('*')
+                    && OriginRules::new(&[host.to_owned()], None, [], &[]).is_ok();
+                if !is_host {
+                    section.add(text.problem(format!("{host:?} is no host; write {HOSTS}")));
+                    return None;
+                }
+            }
+            Some(Value::Text(text.value.to_owned()))
+        }
+        Words => {
+            let text = section.text(name, "words, as in \"vpn, tunnel\"")?;
+            Some(Value::Text(text.value.to_owned()))
+        }
         Hours => hours(section, name),
     }
 }
 
 const GUID: &str = "a GUID, as in \"7f8d2c3e-0b1a-4c5d-9e6f-0123456789ab\"";
+const HOSTS: &str = "host names or addresses in order, as in \"larder.example.org, 10.1.2.3\"";
+const SOURCES: &str =
+    "0 (not set), 1 (AD site), 2 (domain SID), 3 (DHCP option 234) or 4 (DNS suffix)";
 const FOLDER: &str = "a folder, as in \"/var/lib/larder\"";
 
 fn hours(section: &mut Section<'_>, name: &'static str) -> Option<Value> {
@@ -260,16 +460,4 @@ fn hours(section: &mut Section<'_>, name: &'static str) -> Option<Value> {
             None
         }
     }
-}
-
-fn is_guid(text: &str) -> bool {
-    let bare = text
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-        .unwrap_or(text);
-    bare.len() == 36
-        && bare.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }

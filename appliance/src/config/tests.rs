@@ -4,6 +4,8 @@ use super::*;
 use larder_net::http::tls::{PairError, PairFiles};
 use std::path::PathBuf;
 
+mod policy;
+
 fn machine() -> Machine {
     Machine {
         memory_bytes: 8 << 30,
@@ -74,7 +76,11 @@ fn each_mistake_has_its_place_and_its_advice() {
         ),
         (
             "[policy]\nCacheHost = \"x\"\n",
-            "f:2:1: policy.CacheHost: is not known; take it out",
+            "f:2:1: policy.CacheHost: is not known; did you mean DOCacheHost?",
+        ),
+        (
+            "[policy]\nRemoteCache = \"x\"\n",
+            "f:2:1: policy.RemoteCache: is not known; take it out",
         ),
         (
             "server = 1\n",
@@ -297,9 +303,10 @@ fn an_empty_file_gives_the_documented_defaults() {
 #[test]
 fn what_the_store_can_obey_is_taken_from_the_policy() {
     let checked = accepted(
-        "[policy]\nDOMaxCacheSize = 10\nDOAbsoluteMaxCacheSize = 3\nDOMaxCacheAge = 60\nDOModifyCacheDrive = \"/srv/do\"\n",
+        "[policy]\nDOAbsoluteMaxCacheSize = 3\nDOMaxCacheAge = 60\nDOModifyCacheDrive = \"/srv/do\"\n",
     );
-    assert_eq!(checked.store_bytes_max.percent, 10);
+    let percent = accepted("[policy]\nDOMaxCacheSize = 10\n").store_bytes_max;
+    assert_eq!((percent.percent, percent.absolute), (10, None));
     assert_eq!(checked.store_bytes_max.absolute, Some(3 << 30));
     assert_eq!(checked.age_max_s, 60);
     assert_eq!(checked.store_paths, [PathBuf::from("/srv/do")]);

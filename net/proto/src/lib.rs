@@ -11,6 +11,7 @@ pub mod http;
 pub mod invalidation;
 mod list;
 pub mod plan;
+pub mod policy;
 pub mod proving;
 pub mod range;
 pub mod renewal;

@@ -1,0 +1,21 @@
+//! What the policies of Delivery Optimization decide. The rule: settings, facts about the device and the time are
+//! arguments, and a decision comes with its reason in words; the edges only ask.
+//!
+//! `settings` is the whole table with the defaults of a device and of an appliance, `mode` says which peers there are
+//! for one download, `eligibility` whether this device may take from them and give to them, `group` whose they are,
+//! `delay` when HTTP may be used, and `cache` how long and how much is kept.
+
+pub mod cache;
+pub mod delay;
+pub mod eligibility;
+pub mod group;
+pub mod mode;
+pub mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use crate::tracker::message::{DownloadMode, PeerType};
+pub use eligibility::{Bar, Battery, Facts, is_vpn, may_download, may_upload};
+pub use group::{Group, GroupFrom, GroupSource, Names, group};
+pub use mode::{Coordinator, Taken, Why, taken};
+pub use settings::{Dialect, Hours, Policies, Priority, Role};
