@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,13 +30,20 @@ impl MemoryLimit {
                 continue;
             }
             let limit = Self(group);
-            if fs::write(limit.0.join(file), bytes.to_string()).is_ok() {
+            if limit.set(file, &bytes.to_string()).is_ok() {
                 return Ok(limit);
             }
         }
         Err(std::io::Error::from(std::io::ErrorKind::Unsupported)).context(
             "cannot limit memory by a control group; run it as root on a machine that has the memory controller",
         )
+    }
+
+    /// Where the kernel keeps groups, a new one has its files. Elsewhere, as in the folder above those of version 1,
+    /// writing to one would make it, and limit nothing.
+    fn set(&self, file: &str, value: &str) -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).open(self.0.join(file))?;
+        file.write_all(value.as_bytes())
     }
 
     /// Puts a process and its children in. What it takes from now on counts.
@@ -48,7 +56,7 @@ impl MemoryLimit {
         let children = fs::read_to_string(children).unwrap_or_default();
         all.extend(children.split_whitespace().map(str::to_owned));
         for process in all {
-            fs::write(self.0.join("cgroup.procs"), &process)
+            self.set("cgroup.procs", &process)
                 .with_context(|| format!("cannot limit the memory of process {process}"))?;
         }
         Ok(())
@@ -62,5 +70,27 @@ impl Drop for MemoryLimit {
         while fs::remove_dir(&self.0).is_err() && Instant::now() < until {
             std::thread::park_timeout(Duration::from_millis(10));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_one_that_the_kernel_knows_of() {
+        let limit = match MemoryLimit::new(64 << 20) {
+            Ok(limit) => limit,
+            Err(error) => {
+                eprintln!("SKIPPED: {error:#}");
+                return;
+            }
+        };
+        // What the kernel counts there; in a folder that is no group nobody would have written it.
+        let counted = fs::read_to_string(limit.0.join("memory.stat"));
+        assert!(counted.is_ok_and(|counted| counted.contains("anon") || counted.contains("rss")));
+        let group = limit.0.clone();
+        drop(limit);
+        assert!(!group.exists());
     }
 }
