@@ -5,9 +5,11 @@
 //! proven between larder's own nodes, not proven with Windows.
 
 pub mod bitfield;
+pub mod session;
 pub mod wire;
 
 pub use bitfield::Bitfield;
+pub use session::Session;
 pub use wire::{Block, Decoder, Handshake, Incoming, Message, WireError};
 
 use serde::de::Error as _;
