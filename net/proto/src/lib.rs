@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod bucket;
 mod date;
 pub mod directives;
 pub mod fetch;

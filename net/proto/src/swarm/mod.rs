@@ -5,6 +5,8 @@
 //! proven between larder's own nodes, not proven with Windows.
 
 pub mod bitfield;
+pub mod choker;
+pub mod serving;
 pub mod session;
 pub mod wire;
 

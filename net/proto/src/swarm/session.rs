@@ -16,6 +16,7 @@
 //! - Bytes that were not asked for are an error, but for blocks that were called off or choked away, which may have been
 //!   on their way.
 
+mod asking;
 mod event;
 
 pub use event::{Action, Event, Limits, Offer, Why};
@@ -34,9 +35,6 @@ use std::time::Duration;
 
 /// How long a peer may take to close after the last block.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// Blocks that were called off and may come all the same.
-const VOID_MAX: usize = 512;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -66,6 +64,8 @@ pub struct Session {
     theirs: Bitfield,
     /// A bitfield that is coming in.
     filling: Vec<u8>,
+    /// Pieces that have landed since the content was asked for.
+    landed: Vec<u32>,
     decoder: Decoder,
     phase: Phase,
     since: Time,
@@ -131,6 +131,7 @@ impl Session {
             ours,
             theirs: Bitfield::new(0),
             filling: Vec::new(),
+            landed: Vec::new(),
             decoder: Decoder::new(),
             phase: Phase::Greeting,
             since: now,
@@ -192,23 +193,6 @@ impl Session {
         self.requests.len()
     }
 
-    /// Blocks that were asked for and have not come whole.
-    #[must_use]
-    pub fn asked(&self) -> usize {
-        self.asked.len()
-    }
-
-    /// Whether [`Event::Ask`] would have an effect: the peer lets us ask, has the piece, the block is one, and not too
-    /// many are under way.
-    #[must_use]
-    pub fn may_ask(&self, block: Block, limits: &Limits) -> bool {
-        self.phase == Phase::Open
-            && !self.choked
-            && self.theirs.has(block.piece)
-            && self.is_block(block, limits)
-            && self.asked.len() < limits.asks_max
-    }
-
     /// Whether more bytes are of use now. Where not, they are to be left in the socket.
     #[must_use]
     pub fn reads(&self, limits: &Limits) -> bool {
@@ -245,6 +229,9 @@ impl Session {
     pub fn apply(&mut self, event: Event, limits: &Limits, now: Time) {
         match event {
             Event::Found(found) => self.found(found, now),
+            Event::Landed(piece) if matches!(self.phase, Phase::Finding(_)) => {
+                self.landed.push(piece);
+            }
             Event::Landed(piece) => {
                 if self.ours.set(piece) && self.phase == Phase::Open && !self.theirs.has(piece) {
                     self.say(Message::Have(piece));
@@ -272,12 +259,7 @@ impl Session {
                     });
                 }
             }
-            Event::Ask(block) => {
-                if self.may_ask(block, limits) {
-                    self.asked.push_back((block, now));
-                    self.say(Message::Request(block));
-                }
-            }
+            Event::Ask(block) => self.ask(block, limits, now),
             Event::CallOff(block) => self.call_off(block),
             Event::Ended => {
                 self.ended = true;
@@ -419,6 +401,9 @@ impl Session {
         self.length = offer.length;
         self.theirs = Bitfield::new(offer.pieces.pieces());
         self.ours = offer.pieces;
+        for piece in std::mem::take(&mut self.landed) {
+            self.ours.set(piece);
+        }
         self.heard = now;
         self.greet(handshake.swarm);
         self.open();
@@ -496,59 +481,6 @@ impl Session {
             && u64::from(block.offset) + u64::from(block.len) <= piece
     }
 
-    fn data<'b>(
-        &mut self,
-        block: Block,
-        at: u32,
-        bytes: &'b [u8],
-        now: Time,
-    ) -> Result<Option<Action<'b>>, Why> {
-        let asked = self.asked.iter().position(|(asked, _)| *asked == block);
-        if at == 0 {
-            self.coming = asked.map(|_| block);
-            if asked.is_none() {
-                let void = self.void.iter().position(|void| *void == block);
-                self.void.remove(void.ok_or(Why::Unasked)?);
-            }
-        }
-        let Some(asked) = asked.filter(|_| self.coming == Some(block)) else {
-            return Ok(None);
-        };
-        self.delivered = now;
-        if at as usize + bytes.len() == block.len as usize {
-            self.asked.remove(asked);
-            self.coming = None;
-        }
-        Ok(Some(Action::Data { block, at, bytes }))
-    }
-
-    fn call_off(&mut self, block: Block) {
-        if let Some(at) = self.asked.iter().position(|(asked, _)| *asked == block) {
-            self.asked.remove(at);
-            self.void(block);
-            self.say(Message::Cancel(block));
-        }
-    }
-
-    /// Bytes of the block may come and are not wanted.
-    fn void(&mut self, block: Block) {
-        if self.coming == Some(block) {
-            // The rest of it is passed over as it comes.
-            self.coming = None;
-            return;
-        }
-        self.void.push_back(block);
-        if self.void.len() > VOID_MAX {
-            self.void.pop_front();
-        }
-    }
-
-    /// When the block that waits longest is late. Blocks come one after the other, so while any comes, none is late.
-    fn late_at(&self, limits: &Limits) -> Option<Time> {
-        let (_, asked) = self.asked.front()?;
-        Some((*asked).max(self.delivered) + limits.request)
-    }
-
     fn unchoke(&mut self) {
         if self.choking && self.is_incoming && self.phase == Phase::Open && !self.draining {
             self.choking = false;
@@ -577,12 +509,7 @@ impl Session {
                 if now >= self.heard + limits.idle {
                     return self.end(Why::Idle);
                 }
-                while let Some((block, _)) = self.asked.front().copied()
-                    && self.late_at(limits).is_some_and(|late| now >= late)
-                {
-                    self.call_off(block);
-                    self.late.push_back(block);
-                }
+                self.call_off_late(limits, now);
                 let silent = self.out.is_empty() && !self.uploading;
                 if silent && now >= self.said + limits.keep_alive {
                     self.say(Message::KeepAlive);

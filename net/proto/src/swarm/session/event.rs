@@ -176,6 +176,9 @@ pub enum Why {
     /// Nothing was heard of it for too long.
     #[error("nothing was heard of it for too long")]
     Idle,
+    /// It has taken no byte for too long.
+    #[error("it took no byte for too long")]
+    Stalled,
     /// A piece that was offered is not there any more: who comes again sees what is.
     #[error("a piece that it asks for is not stored any more")]
     Lost,

@@ -297,6 +297,22 @@ fn a_landed_piece_is_told_to_who_has_it_not() {
 }
 
 #[test]
+fn what_lands_while_the_content_is_looked_up_is_told_with_the_rest() {
+    let mut session = Session::incoming(ME, at(0));
+    let hello = greeting(SWARM, OTHER);
+    let mut input = hello.as_slice();
+    assert!(matches!(
+        session.next(&mut input, &LIMITS, at(0)),
+        Action::Find { .. }
+    ));
+    session.apply(Event::Landed(1), &LIMITS, at(0));
+    session.apply(Event::Found(Some(offer(&[0]))), &LIMITS, at(0));
+    let mut expected = greeting(SWARM, ME);
+    write_bitfield(&mut expected, &[0b1100_0000]);
+    assert_eq!(hears(&mut session, &[], at(0)).1, expected);
+}
+
+#[test]
 fn silence_ends_after_its_time_and_keep_alives_are_said() {
     let mut session = Session::incoming(ME, at(0));
     assert_eq!(session.deadline(&LIMITS), Some(at(30)));
