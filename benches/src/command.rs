@@ -2,7 +2,7 @@
 
 use crate::aims::{MANY, Work, aims, pipelined};
 use crate::kind::Kind;
-use crate::place::{self, Pages};
+use crate::place;
 use crate::side_by_side::{Comparison, Part};
 use crate::table::table;
 use anyhow::{Result, ensure};
@@ -46,7 +46,6 @@ impl SideBySide {
     /// # Errors
     /// As [`Comparison::run`], or nothing is left to compare.
     pub fn run(&self, out: &mut impl Write) -> Result<bool> {
-        let _pages = Pages::advised();
         let comparison = self.comparison();
         ensure!(
             !comparison.parts.is_empty(),

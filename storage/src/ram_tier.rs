@@ -411,6 +411,16 @@ impl FrameWriter {
         &self.frame
     }
 
+    /// Has the kernel give all of the frame's memory at once. Written bit by bit it would be given page by page, with a
+    /// fault for each, which costs more than copying the bytes.
+    pub(crate) fn populate(&mut self) {
+        let (start, bytes) = (self.frame.start(), self.frame.len as usize);
+        // SAFETY: the range belongs to this frame and is mapped for as long as it lives; the advice changes no content,
+        // it only puts pages of zeros where there are none. Where the kernel does not know it, or has no memory just
+        // now, the pages come by faults as ever.
+        unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) };
+    }
+
     /// Where a disk read may write, and how much there is room for: whole units, so that a read of the disk's
     /// granularity fits. None once anything is filled, since readers may be looking.
     pub(crate) fn read_target(&mut self) -> Option<(*mut u8, usize)> {

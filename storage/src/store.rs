@@ -101,7 +101,9 @@ impl Store {
     #[must_use]
     pub fn frame(&self, len: u32) -> Option<FrameWriter> {
         let inner = &self.inner;
-        inner.hot.frame(&inner.common.index, &inner.ram, len)
+        let mut writer = inner.hot.frame(&inner.common.index, &inner.ram, len)?;
+        writer.populate();
+        Some(writer)
     }
 
     /// Stores a flight that is whole. It is served from its frame until it is on disk; where it cannot be stored it

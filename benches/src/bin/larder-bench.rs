@@ -59,6 +59,8 @@ fn main() -> anyhow::Result<ExitCode> {
     if !matches!(args.command, Command::Origin(_)) {
         place::enter()?;
     }
+    // What larder's installation sets is there for all that is measured, memory of other servers included.
+    let _pages = place::Pages::advised();
     Ok(match args.command.run(&mut std::io::stdout())? {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
