@@ -4,8 +4,10 @@
 //! The protocol is known from third parties only (facts: clients, section 3). So: implemented to the public description,
 //! proven between larder's own nodes, not proven with Windows.
 
+pub mod bans;
 pub mod bitfield;
 pub mod choker;
+pub mod picker;
 pub mod serving;
 pub mod session;
 pub mod wire;

@@ -1,0 +1,174 @@
+//! Who of a site asks outside of it for what. The rule: what nobody here has is brought in by one of us, and by another
+//! as soon as that one is seen to bring nothing.
+//!
+//! When all devices of a site want the same content at once, each piece would cross the WAN as often as there are
+//! devices. So each piece has an owner: of all that are known to fetch this content, the one whose id, mixed with the
+//! piece's number, gives the highest number. Everybody finds the same owner without a word, as far as they know the same
+//! peers. The owner among those of the site asks peers elsewhere; the owner among all asks the origin; the others wait
+//! until one of the site has the piece.
+//!
+//! A wait ends when the owner is late: nothing new was heard of it for five seconds, and for three times as long as the
+//! origin needs for one of our own pieces, since it is the same line. It ends, too, when a client's deadline is near.
+
+use super::event::{Action, PeerNo};
+use super::piece::{Owner, Piece, Stand};
+use super::{Picker, Time, mix};
+use crate::swarm::PeerId;
+use crate::tracker::message::PeerType;
+use std::time::Duration;
+
+/// An owner of which nothing new is heard for so long is late.
+const LATE: Duration = Duration::from_secs(5);
+
+/// What somebody waits for goes to the origin when his deadline is no further away than this: time for the origin to
+/// answer, and for a piece on a thin link.
+const RESERVE: Duration = Duration::from_secs(8);
+
+/// So long a piece is left to the peers at a time.
+const LEFT_FOR: Duration = Duration::from_secs(10);
+
+/// It is said again when no more than this is left of it.
+const RENEWED_AT: Duration = Duration::from_secs(5);
+
+/// So long peers have to come up to the least rate.
+const QOS_AFTER: Duration = Duration::from_secs(4);
+
+/// Those who fetch this content, besides us.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    of_site: Vec<(PeerNo, PeerId)>,
+    elsewhere: Vec<(PeerNo, PeerId)>,
+}
+
+impl Members {
+    pub(super) fn owner(&self, me: PeerId, piece: u32) -> Owner {
+        let best = |among: &[(PeerNo, PeerId)]| {
+            let scores = among.iter().map(|(no, id)| (score(*id, piece), Some(*no)));
+            scores.max().unwrap_or_default()
+        };
+        let of_site = best(&self.of_site).max((score(me, piece), None));
+        Owner {
+            of_site: of_site.1,
+            of_all: best(&self.elsewhere).max(of_site).1,
+        }
+    }
+}
+
+fn score(id: PeerId, piece: u32) -> u64 {
+    let bytes = id.0.chunks_exact(8);
+    bytes.fold(mix(u64::from(piece)), |score, half| {
+        let half = half
+            .iter()
+            .fold(0, |half, byte| half << 8 | u64::from(*byte));
+        mix(score ^ half)
+    })
+}
+
+impl Picker {
+    /// Finds out who owns what, and what is left to whom.
+    pub(super) fn look_outside(&mut self, now: Time) {
+        let members = self.members_now(now);
+        if members != self.members {
+            self.members = members;
+            for (number, piece) in &mut self.pieces {
+                piece.owner = self.members.owner(self.me, *number);
+            }
+            self.refill = true;
+        }
+        let open: Vec<u32> = self.open.iter().copied().collect();
+        for number in open {
+            self.leave_or_not(number, now);
+        }
+    }
+
+    fn members_now(&self, now: Time) -> Members {
+        let mut members = Members::default();
+        if !self.settings.share_out {
+            return members;
+        }
+        let patience = self.patience(now);
+        for (no, peer) in &self.peers {
+            // Who has everything fetches nothing.
+            let fetches = !peer.dropped && !peer.pieces.is_full() && now >= peer.snubbed_until;
+            if !fetches || now.since(peer.news) > patience {
+                continue;
+            }
+            let member = (*no, peer.new.who.id);
+            match peer.new.kind {
+                PeerType::Lan => members.of_site.push(member),
+                PeerType::Group => members.elsewhere.push(member),
+                // Its line and its origin are not ours.
+                PeerType::Internet => {}
+            }
+        }
+        members
+    }
+
+    fn patience(&self, now: Time) -> Duration {
+        let waits = self.pieces.values().filter_map(|piece| match piece.stand {
+            Stand::AtOrigin(since) => Some(now.since(since)),
+            _ => None,
+        });
+        // One of ours that is not here yet says that the line is slow as well as one that came.
+        let pace = waits.max().unwrap_or_default().max(self.origin_pace);
+        LATE.max(3 * pace)
+    }
+
+    /// Tells the scheduler whether a piece is left to the peers, where that has changed.
+    pub(super) fn leave_or_not(&mut self, number: u32, now: Time) {
+        let Some(piece) = self.pieces.get(&number) else {
+            return;
+        };
+        let leave = self.is_left_to_peers(number, piece, now);
+        let left_until = piece.left_until;
+        let until = match leave {
+            true if left_until <= now + RENEWED_AT => now + LEFT_FOR,
+            false if left_until > now => Time::default(),
+            _ => return,
+        };
+        if let Some(piece) = self.pieces.get_mut(&number) {
+            piece.left_until = until;
+        }
+        self.actions.push(Action::LeaveToPeers(number, until));
+    }
+
+    fn is_left_to_peers(&self, number: u32, piece: &Piece, now: Time) -> bool {
+        if self.is_urgent(piece, now) {
+            return false;
+        }
+        if now < self.began + self.settings.look_around {
+            return true;
+        }
+        if self.peers.values().all(|peer| peer.dropped) {
+            return false;
+        }
+        let delay = match piece.background {
+            true => self.settings.delay_background,
+            false => self.settings.delay_foreground,
+        };
+        if now < self.began + delay {
+            return true;
+        }
+        let [near, group, internet] = self.spread[number as usize];
+        let (mine_to_bring, mine_to_fetch) =
+            (piece.owner.of_site.is_none(), piece.owner.of_all.is_none());
+        if near > 0 {
+            self.peers_bring_enough(now)
+        } else if group + internet > 0 {
+            !mine_to_bring || self.peers_bring_enough(now)
+        } else {
+            !mine_to_fetch
+        }
+    }
+
+    fn peers_bring_enough(&self, now: Time) -> bool {
+        let mut recent = self.from_peers;
+        now < self.wanting_since + QOS_AFTER
+            || recent.per_second(now) >= self.settings.qos_bytes_per_second
+    }
+
+    /// Somebody waits for it, and not much longer.
+    pub(super) fn is_urgent(&self, piece: &Piece, now: Time) -> bool {
+        !piece.background && piece.deadline <= now + RESERVE
+    }
+}
