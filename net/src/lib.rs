@@ -10,5 +10,7 @@ pub mod hosts;
 pub mod http;
 pub mod metrics;
 pub mod origin;
+mod peer;
 pub mod settings;
 pub mod sock;
+pub mod swarm;

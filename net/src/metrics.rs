@@ -4,6 +4,7 @@
 use crate::download::Way;
 use crate::hosts::Hosts;
 use larder_proto::answer::CacheStatus;
+use larder_proto::tracker::message::PeerType;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
@@ -14,6 +15,8 @@ const CODES: [u16; 14] = [
     200, 206, 301, 302, 304, 400, 403, 404, 412, 416, 431, 502, 503, 504,
 ];
 const CODE_CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+/// In the order of [`PeerType`].
+const PEER_TYPES: [&str; 3] = ["lan", "group", "internet"];
 const CACHES: [&str; 9] = [
     "none",
     "hit",
@@ -97,6 +100,14 @@ pub struct Figures {
     pub coalesced: Counter,
     /// Bytes of pieces that were fetched and kept, by [`Way`].
     fetched_bytes: [Counter; 5],
+    /// Bytes of blocks that peers sent us, of use or not, by [`PeerType`].
+    peer_bytes: [Counter; 3],
+    /// Open connections to peers from which we download, by [`PeerType`].
+    peer_links: [Gauge; 3],
+    /// Pieces that peers brought and that were not what they should be.
+    pub pieces_rejected_peer: Counter,
+    /// Bad pieces that one peer, and nobody else, is to blame for.
+    pub peer_lies: Counter,
 }
 
 impl Default for Figures {
@@ -156,7 +167,23 @@ impl Figures {
             coalesced: counter!("larder_coalesced_requests_total"),
             fetched_bytes: Way::ALL
                 .map(|way| counter!("larder_fetched_bytes_total", "source" => way.name())),
+            peer_bytes: PEER_TYPES
+                .map(|kind| counter!("larder_peer_received_bytes_total", "type" => kind)),
+            peer_links: PEER_TYPES
+                .map(|kind| gauge!("larder_peer_download_connections", "type" => kind)),
+            pieces_rejected_peer: counter!("larder_pieces_rejected_total", "reason" => "peer"),
+            peer_lies: counter!("larder_peer_lies_total"),
         }
+    }
+
+    /// Bytes of blocks that peers of this kind sent us.
+    pub(crate) fn peer_bytes(&self, kind: PeerType) -> &Counter {
+        &self.peer_bytes[kind as usize]
+    }
+
+    /// Open connections to peers of this kind from which we download.
+    pub(crate) fn peer_links(&self, kind: PeerType) -> &Gauge {
+        &self.peer_links[kind as usize]
     }
 
     /// Bytes of pieces that were fetched this way and kept.
@@ -290,6 +317,18 @@ fn describe() {
     describe_counter!(
         "larder_fetched_bytes_total",
         "Bytes of pieces that were fetched and kept, by where they came from."
+    );
+    describe_counter!(
+        "larder_peer_received_bytes_total",
+        "Bytes of blocks that peers sent, of use or not, by how near they are."
+    );
+    describe_gauge!(
+        "larder_peer_download_connections",
+        "Open connections to peers from which we download, by how near they are."
+    );
+    describe_counter!(
+        "larder_peer_lies_total",
+        "Bad pieces that one peer, and nobody else, is to blame for."
     );
     describe_counter!(
         "larder_pieces_verified_total",

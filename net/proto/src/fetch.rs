@@ -184,6 +184,12 @@ impl Scheduler {
         });
     }
 
+    /// What is wanted of a piece, whether it waits or is under way.
+    #[must_use]
+    pub fn wanted(&self, id: PieceId) -> Option<&Want> {
+        self.books.get(id).map(|wanted| &wanted.want)
+    }
+
     /// Whether a piece is wanted or under way.
     #[must_use]
     pub fn has(&self, id: PieceId) -> bool {

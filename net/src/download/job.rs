@@ -104,10 +104,7 @@ impl Task {
     pub(super) fn flight(&self, id: PieceId) -> Option<Arc<Flight>> {
         let mut queue = self.inner.queue.lock();
         // Somebody may have claimed the piece since the request was sent; then its bytes come just in time.
-        queue
-            .scheduler
-            .take_over(&self.job, id)
-            .then(|| queue.flight(id))?
+        queue.take_over(&self.job, id).then(|| queue.flight(id))?
     }
 
     /// A piece is full.
@@ -129,7 +126,7 @@ impl Task {
 
     /// A piece is given up, and the rest of what the answer brings is taken in.
     pub(super) fn refused_piece(&self, id: PieceId) {
-        let owned = self.inner.queue.lock().landed(id);
+        let owned = self.inner.queue.lock().given_up(id);
         if let Some(owned) = owned {
             owned.abandon(FlightError::Unproved);
         }
@@ -273,7 +270,7 @@ impl Task {
                 content: self.content.no,
                 piece,
             };
-            if self.inner.queue.lock().scheduler.take_over(&self.job, id) {
+            if self.inner.queue.lock().take_over(&self.job, id) {
                 continue;
             }
             let len = self.content.piece_len(piece);
@@ -283,7 +280,7 @@ impl Task {
                 let back = queue.enter(&self.inner.store, &self.content, &self.route, flight);
                 if back.is_empty() {
                     queue.scheduler.want(want);
-                    queue.scheduler.take_over(&self.job, id);
+                    queue.take_over(&self.job, id);
                     // Nobody asked for it: it is taken as it comes, and not tried again.
                     queue.scheduler.drop_want(id);
                 }

@@ -8,6 +8,7 @@
 
 mod adopt;
 mod appeal;
+mod by_peer;
 mod doubt;
 pub(crate) mod exchange;
 mod fill;
@@ -21,6 +22,9 @@ mod resolve;
 mod sources;
 mod through;
 
+pub(crate) use by_peer::PeerJob;
+pub(crate) use queue::Standing;
+pub(crate) use resolve::Outcome;
 pub use sources::{Sources, Way};
 pub use through::ThroughBody;
 pub(crate) use through::end_to_end;
@@ -30,11 +34,12 @@ use crate::clock::Clock;
 use crate::metrics::Figures;
 use crate::origin::OriginClient;
 use crate::settings::Settings;
+use crate::swarm::{self, Swarm, SwarmOptions};
 use arc_swap::ArcSwap;
 use exchange::Turns;
 use job::Task;
 use larder_content::ContentNo;
-use larder_proto::fetch::{Failure, Limits};
+use larder_proto::fetch::{Failure, Limits, Want};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::time::Time;
 use larder_storage::flight::FlightError;
@@ -45,7 +50,7 @@ use proving::Proving;
 use queue::{GivenUp, Queue, want};
 use resolve::Resolving;
 use sources::Books;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -78,7 +83,7 @@ fn due(deadline: Time, nth: u32) -> Time {
 #[derive(Clone)]
 pub struct Download(Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     store: Store,
     settings: Arc<ArcSwap<Settings>>,
     origin: OriginClient,
@@ -89,6 +94,8 @@ struct Inner {
     turns: Turns,
     proving: Proving,
     sources: Books,
+    /// Where pieces come from besides origins, if they do.
+    swarm: OnceLock<Arc<swarm::Shared>>,
     /// Wakes the one who starts requests.
     work: Arc<Notify>,
 }
@@ -118,6 +125,7 @@ impl Download {
             turns: Turns::default(),
             proving,
             sources: Books::default(),
+            swarm: OnceLock::new(),
             work: Arc::new(Notify::new()),
         });
         let closing = CloseOnDrop(Arc::downgrade(&inner));
@@ -125,11 +133,29 @@ impl Download {
         Self(inner)
     }
 
+    /// From now on pieces come from peers as well, as far as the policies allow. Once; on the present tokio runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn join_swarm(&self, options: SwarmOptions) -> Swarm {
+        let inner = &self.0;
+        let swarm = inner.swarm.get_or_init(|| {
+            let parts = (
+                inner.store.clone(),
+                Arc::clone(&inner.settings),
+                Arc::clone(inner.origin.figures()),
+                inner.clock,
+            );
+            swarm::Shared::start(Arc::downgrade(inner), parts, options)
+        });
+        Swarm(Arc::clone(swarm))
+    }
+
     /// Where the pieces of a content came from that were fetched since the start. Whoever asks for it finds nothing
     /// where nothing was fetched, or that was so long ago that it is forgotten.
     #[must_use]
     pub fn sources(&self, content: ContentNo) -> Sources {
-        self.0.sources.of(content)
+        self.0.sources_of(content)
     }
 
     /// The store that it fills.
@@ -160,6 +186,10 @@ impl Inner {
         self.origin.figures()
     }
 
+    pub(crate) fn sources_of(&self, content: ContentNo) -> Sources {
+        self.sources.of(content)
+    }
+
     /// A piece is kept: who brought it is written down.
     fn came(&self, content: ContentNo, way: Way, bytes: u32) {
         self.sources.add(content, way, bytes);
@@ -177,6 +207,7 @@ impl Inner {
             deadline,
         } = ask;
         flights.sort_by_key(|flight| flight.id());
+        let swarm = self.swarm.get();
         // The deadline is that of the first byte. Where it is past, the client is being served and asks for more.
         let now = self.clock.now();
         let deadline = if deadline <= now {
@@ -184,11 +215,15 @@ impl Inner {
         } else {
             deadline
         };
+        let left_to_peers = swarm.map_or(Time::default(), |swarm| swarm.wanted(&content, deadline));
         let mut given_up = GivenUp::new();
         {
             let mut queue = self.queue.lock();
             for (nth, flight) in (0..).zip(flights) {
-                let want = want(&flight, due(deadline, nth));
+                let want = Want {
+                    http_not_before: left_to_peers,
+                    ..want(&flight, due(deadline, nth))
+                };
                 let refused = queue.enter(&self.store, &content, &route, flight);
                 if refused.is_empty() {
                     queue.scheduler.want(want);
@@ -197,6 +232,10 @@ impl Inner {
             }
         }
         abandon(given_up);
+        // Peers that are there are asked first, as far as they take it at once; the origin is, right after, for the rest.
+        if let Some(swarm) = swarm {
+            swarm.pump(content.no);
+        }
         self.work.notify_one();
     }
 

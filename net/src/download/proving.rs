@@ -20,7 +20,7 @@ use larder_content::{ContentNo, PieceId};
 use larder_proto::proving::{Verdict, judge};
 use larder_storage::proof::{Expected, Whole};
 use larder_storage::record::Content;
-use larder_storage::store::{Filter, LookBuf, Looked, PieceHash, Store, WholeFile};
+use larder_storage::store::{Filter, Found, LookBuf, Looked, PieceHash, Store, WholeFile};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -256,6 +256,24 @@ impl Drop for Proving {
 }
 
 impl Inner {
+    /// Attaches hashes that did not come by a piece-hash file of a client's, and compares what is here with them. `by`:
+    /// whose word they are.
+    pub(crate) async fn attach_hashes(
+        &self,
+        content: &Arc<Content>,
+        phf: Phf,
+        trusted: bool,
+        by: String,
+    ) {
+        let (shared, content) = (Arc::clone(&self.proving.shared), Arc::clone(content));
+        let attached = tokio::task::spawn_blocking(move || {
+            shared.attach_phf(&content, &phf, trusted, &by, &mut LookBuf::default());
+        });
+        if let Err(error) = attached.await {
+            tracing::error!("attaching hashes failed: {error}");
+        }
+    }
+
     /// See [`Proving::meet`].
     pub(super) async fn meet(&self, content: &Arc<Content>) -> bool {
         self.proving.meet(content).await
@@ -374,19 +392,29 @@ impl Shared {
 
     /// Attaches a piece-hash file to the content that it describes, and compares what is stored already.
     fn attach(&self, content: &Arc<Content>, file: &Content, trusted: bool, buf: &mut LookBuf) {
-        let Some(phf) = self.read(file, buf) else {
-            return;
-        };
-        let url = &file.record().url;
+        if let Some(phf) = self.read(file, buf) {
+            self.attach_phf(content, &phf, trusted, &file.record().url, buf);
+        }
+    }
+
+    /// The same with one that was found at `url`.
+    fn attach_phf(
+        &self,
+        content: &Arc<Content>,
+        phf: &Phf,
+        trusted: bool,
+        url: &str,
+        buf: &mut LookBuf,
+    ) {
         if phf.length() != content.length() {
             self.figures.phf_refused.increment(1);
             tracing::info!(%url, says = phf.length(), has = content.length(), "a piece-hash file is of another version of its object");
             return;
         }
         let object = &content.record().url;
-        if self.store.name_hashes(content, &phf, trusted, url) {
+        if self.store.name_hashes(content, phf, trusted, url) {
             tracing::info!(%url, %object, trusted, "a piece-hash file describes an object");
-            self.compare(content, &phf, trusted, buf);
+            self.compare(content, phf, trusted, buf);
         } else if self.store.proof(content.no).refuted.as_ref() == Some(phf.hash_of_hashes()) {
             self.figures.phf_refused.increment(1);
             tracing::warn!(%url, %object, trusted, "a piece-hash file is not that of its object; it is not believed");
@@ -397,11 +425,15 @@ impl Shared {
     /// of what a hint refutes one piece is, for its next fetch to tell who is wrong.
     fn compare(&self, content: &Content, phf: &Phf, trusted: bool, buf: &mut LookBuf) {
         let seen = self.store.seen(content.no, content.pieces());
-        for piece in self.store.pieces_of(content) {
+        for piece in 0..content.pieces() {
             let id = PieceId {
                 content: content.no,
                 piece,
             };
+            // Also those that are on their way to the disk.
+            if !matches!(self.store.find_part(id, 0), Found::Ram(_) | Found::Disk(_)) {
+                continue;
+            }
             let mut hash = seen.get(&piece).copied();
             if hash.is_none() {
                 self.store

@@ -9,9 +9,10 @@ use larder_proto::time::Time;
 use larder_storage::flight::{Flight, FlightError};
 use larder_storage::record::Content;
 use larder_storage::store::Store;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How much longer a piece stays in the queue that somebody still waits for when its deadline is past: whoever it is
 /// came later than the one who set it, half a patience later on average.
@@ -52,7 +53,29 @@ pub(super) struct Queue {
     extended: BTreeMap<PieceId, Time>,
     /// Past their deadlines and watched by nobody: behind everything else until then.
     resting: BTreeMap<PieceId, Time>,
+    /// Contents that peers are asked for as well.
+    watched: HashMap<ContentNo, Watched>,
     closed: bool,
+}
+
+/// What has changed about a content since whoever asks its peers has looked.
+struct Watched {
+    touched: BTreeSet<u32>,
+    landed: BTreeSet<u32>,
+    bell: Arc<Notify>,
+}
+
+/// Where a piece stands now of which something has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// It waits for somebody to bring it.
+    Waits(Want),
+    /// Somebody brings it.
+    UnderWay,
+    /// It is here.
+    Landed,
+    /// Nobody wants it any more.
+    Gone,
 }
 
 impl Queue {
@@ -64,6 +87,7 @@ impl Queue {
             good: HashMap::new(),
             extended: BTreeMap::new(),
             resting: BTreeMap::new(),
+            watched: HashMap::new(),
             closed: false,
         }
     }
@@ -95,6 +119,7 @@ impl Queue {
             // The store forgot that flight, so nobody new will find it.
             Some(old) => given_up.push((old, FlightError::Origin)),
         }
+        self.touch(id);
         given_up
     }
 
@@ -102,7 +127,73 @@ impl Queue {
     pub(super) fn next(&mut self, now: Time) -> Option<Job> {
         let flight = |id| self.owned.get(&id)?.flight();
         let waiting = |id| flight(id).map_or(0, |flight| flight.watchers());
-        self.scheduler.next(now, waiting)
+        let job = self.scheduler.next(now, waiting)?;
+        for piece in job.pieces() {
+            let content = job.content;
+            self.touch(PieceId { content, piece });
+        }
+        Some(job)
+    }
+
+    /// Lets a job take over a piece; see [`Scheduler::take_over`].
+    pub(super) fn take_over(&mut self, job: &Job, id: PieceId) -> bool {
+        let taken = self.scheduler.take_over(job, id);
+        if taken {
+            self.touch(id);
+        }
+        taken
+    }
+
+    /// From now on `bell` rings when something changes about the pieces of a content; all that is wanted of it is news
+    /// at first.
+    pub(super) fn watch(&mut self, content: ContentNo, bell: &Arc<Notify>) {
+        let wants = self.scheduler.open(content);
+        let watched = Watched {
+            touched: wants.map(|want| want.id.piece).collect(),
+            landed: BTreeSet::new(),
+            bell: Arc::clone(bell),
+        };
+        self.watched.insert(content, watched);
+    }
+
+    pub(super) fn unwatch(&mut self, content: ContentNo) {
+        self.watched.remove(&content);
+    }
+
+    /// What has changed about a content that is watched.
+    pub(super) fn news(&mut self, content: ContentNo) -> Vec<(u32, Standing)> {
+        let Some(watched) = self.watched.get_mut(&content) else {
+            return Vec::new();
+        };
+        let touched = std::mem::take(&mut watched.touched);
+        let landed = std::mem::take(&mut watched.landed);
+        let standing = |piece: u32| {
+            let id = PieceId { content, piece };
+            match self.scheduler.wanted(id) {
+                Some(want) if self.scheduler.waits(id) => Standing::Waits(*want),
+                Some(_) => Standing::UnderWay,
+                None if landed.contains(&piece) => Standing::Landed,
+                None => Standing::Gone,
+            }
+        };
+        touched
+            .into_iter()
+            .map(|piece| (piece, standing(piece)))
+            .collect()
+    }
+
+    /// These pieces are news once more.
+    pub(super) fn look_again(&mut self, content: ContentNo, pieces: BTreeSet<u32>) {
+        if let Some(watched) = self.watched.get_mut(&content) {
+            watched.touched.extend(pieces);
+        }
+    }
+
+    fn touch(&mut self, id: PieceId) {
+        if let Some(watched) = self.watched.get_mut(&id.content) {
+            watched.touched.insert(id.piece);
+            watched.bell.notify_one();
+        }
     }
 
     pub(super) fn flight(&self, id: PieceId) -> Option<Arc<Flight>> {
@@ -168,7 +259,16 @@ impl Queue {
 
     /// A piece's last byte has come: who was to see to it must keep it now.
     pub(super) fn landed(&mut self, id: PieceId) -> Option<Owned> {
+        if let Some(watched) = self.watched.get_mut(&id.content) {
+            watched.landed.insert(id.piece);
+        }
+        self.given_up(id)
+    }
+
+    /// A piece's last byte has come, and it can not be kept.
+    pub(super) fn given_up(&mut self, id: PieceId) -> Option<Owned> {
         self.scheduler.landed(id);
+        self.touch(id);
         self.leave(id)
     }
 
@@ -182,6 +282,7 @@ impl Queue {
     ) -> GivenUp {
         // What the request brought in passing is tried again only where somebody came to wait for it.
         for id in self.scheduler.missing(job) {
+            self.touch(id);
             if self.is_watched(id) {
                 self.scheduler.revive(id, now + EXTENSION);
             }
@@ -203,6 +304,7 @@ impl Queue {
             .collect();
         let mut given_up = GivenUp::new();
         for id in of_it {
+            self.touch(id);
             self.scheduler.drop_want(id);
             if !self.scheduler.has(id) {
                 given_up.extend(self.leave(id).map(|owned| (owned, FlightError::Changed)));
@@ -214,6 +316,7 @@ impl Queue {
     /// Sees to what was not asked for before its deadline (see [`larder_proto::fetch`] for why it is so).
     pub(super) fn sort_out_overdue(&mut self, now: Time) -> GivenUp {
         for id in self.scheduler.overdue(now) {
+            self.touch(id);
             self.scheduler.extend(id, now + EXTENSION);
             self.extended.entry(id).or_insert(now + UNWATCHED_FOR);
         }
@@ -225,6 +328,7 @@ impl Queue {
             if now < from || self.is_watched(id) {
                 self.extended.insert(id, from);
             } else {
+                self.touch(id);
                 self.scheduler.demote(id);
                 self.resting.insert(id, now + RESTING_FOR);
             }
@@ -235,10 +339,12 @@ impl Queue {
                 continue;
             }
             if let Some(flight) = self.flight(id).filter(|flight| flight.is_watched()) {
+                self.touch(id);
                 self.scheduler.want(want(&flight, now + EXTENSION));
             } else if now < until {
                 self.resting.insert(id, until);
             } else {
+                self.touch(id);
                 self.scheduler.drop_want(id);
                 given_up.extend(self.leave(id).map(|owned| (owned, FlightError::Overloaded)));
             }

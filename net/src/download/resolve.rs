@@ -31,8 +31,8 @@ const JOINS_MAX: usize = 3;
 
 /// What a question to an origin came to.
 #[derive(Clone)]
-pub(super) struct Outcome {
-    pub(super) resolution: Resolution,
+pub(crate) struct Outcome {
+    pub(crate) resolution: Resolution,
     /// As whom it was asked.
     pub(super) route: Arc<OwnedRoute>,
 }
@@ -220,6 +220,11 @@ impl Inner {
         }
         let (tell, told) = watch::channel(None);
         under_way.insert(key, told.clone());
+        if lead.route.identity.immutable
+            && let Some(swarm) = self.swarm.get()
+        {
+            swarm.wonder(key, &lead.route.url, told.clone());
+        }
         let off = OffTheList {
             inner: Arc::clone(self),
             key,

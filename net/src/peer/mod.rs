@@ -1,0 +1,236 @@
+//! One connection to a peer, opened by us, on which we download. The rule: it hands on whole blocks that were asked for,
+//! and believes nothing else; whether their bytes are right is for whoever has the hashes.
+//!
+//! What is said and when is decided by [`larder_proto::swarm::session`]; here is the socket.
+
+use crate::clock::Clock;
+use larder_content::ContentId;
+use larder_proto::swarm::session::{Action, Event, Limits, Session, Why};
+use larder_proto::swarm::{Bitfield, Block, PeerId};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// What is read at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// Whom to connect to, and for what.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// Who we are.
+    pub(crate) me: PeerId,
+    pub(crate) swarm: ContentId,
+    /// Bytes in the whole content.
+    pub(crate) length: u64,
+    /// The pieces that are here: the peer is told.
+    pub(crate) have: Bitfield,
+    /// How long opening the connection may take.
+    pub(crate) connect_timeout: Duration,
+}
+
+/// What the connection is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Order {
+    /// Ask for a block.
+    Ask(Block),
+    /// A block is wanted no more.
+    CallOff(Block),
+    /// Whether anything of the peer is wanted.
+    Want(bool),
+    /// A piece is here and proved.
+    Landed(u32),
+    /// End.
+    Close,
+}
+
+/// What has happened on it.
+#[derive(Debug)]
+pub(crate) enum News<'b> {
+    /// Both have said who they are.
+    Open {
+        /// Who the other is.
+        peer: PeerId,
+        /// How long the opening took, which is a word and back.
+        round_trip: Duration,
+    },
+    /// All that the peer has.
+    Pieces(Bitfield),
+    /// The peer has one more.
+    Has(u32),
+    /// The peer may be asked.
+    Unchoked,
+    /// The peer may not be asked; what it was asked for and has not come is lost.
+    Choked,
+    /// A block that was asked for is whole.
+    Block(Block, &'b [u8]),
+    /// A block did not come in time; it was called off.
+    Late(Block),
+    /// The connection is over. The last news.
+    Closed(&'b Over),
+}
+
+/// Why a connection is over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Over {
+    /// It never began.
+    #[error("it can not be reached: {0}")]
+    NotConnected(io::Error),
+    /// The session ended.
+    #[error(transparent)]
+    Session(Why),
+}
+
+/// Runs one connection from its opening to its end.
+pub(crate) async fn run(
+    target: Target,
+    clock: Clock,
+    limits: Limits,
+    mut orders: UnboundedReceiver<Order>,
+    tell: impl Fn(News<'_>),
+) {
+    let began = clock.now();
+    let opening = TcpStream::connect(target.address);
+    let opened = tokio::time::timeout(target.connect_timeout, opening).await;
+    let stream = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => return tell(News::Closed(&Over::NotConnected(error))),
+    };
+    let now = clock.now();
+    let Target {
+        me,
+        swarm,
+        length,
+        have,
+        ..
+    } = target;
+    let mut link = Link {
+        session: Session::outgoing(me, swarm, length, have, now),
+        limits,
+        clock,
+        tell,
+        coming: Vec::new(),
+        round_trip: now.since(began),
+    };
+    let why = link.talk(stream, &mut orders).await;
+    (link.tell)(News::Closed(&Over::Session(why)));
+}
+
+struct Link<T> {
+    session: Session,
+    limits: Limits,
+    clock: Clock,
+    tell: T,
+    /// The block that is coming in.
+    coming: Vec<u8>,
+    round_trip: Duration,
+}
+
+impl<T: Fn(News<'_>)> Link<T> {
+    async fn talk(&mut self, mut stream: TcpStream, orders: &mut UnboundedReceiver<Order>) -> Why {
+        let (mut reader, mut writer) = stream.split();
+        let mut buf = vec![0; READ_BYTES];
+        let (mut from, mut to) = (0, 0);
+        let mut out = Vec::new();
+        let mut said = 0;
+        loop {
+            let mut input = &buf[from..to];
+            if let Some(why) = self.act(&mut input, &mut out) {
+                return why;
+            }
+            from = to - input.len();
+            let reads = from == to && self.session.reads(&self.limits);
+            let deadline = self.session.deadline(&self.limits);
+            let pause = deadline.map(|at| at.since(self.clock.now()));
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order),
+                    None => self.apply(Event::Stop),
+                },
+                read = reader.read(&mut buf), if reads => {
+                    match read {
+                        Ok(0) => self.apply(Event::Ended),
+                        Ok(count) => (from, to) = (0, count),
+                        Err(_) => self.apply(Event::Broken),
+                    }
+                }
+                written = writer.write(&out[said..]), if said < out.len() => {
+                    match written {
+                        Ok(count @ 1..) => {
+                            said += count;
+                            if said == out.len() {
+                                out.clear();
+                                said = 0;
+                            }
+                        }
+                        Ok(0) | Err(_) => self.apply(Event::Broken),
+                    }
+                }
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                    self.apply(Event::Tick);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        self.session.apply(event, &self.limits, self.clock.now());
+    }
+
+    /// Does what the session says. The reason, where it is over.
+    fn act(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Option<Why> {
+        loop {
+            let now = self.clock.now();
+            match self.session.next(input, &self.limits, now) {
+                Action::Rest => return None,
+                Action::Say => self.session.write(out, now),
+                Action::Opened { peer } => {
+                    let round_trip = self.round_trip;
+                    (self.tell)(News::Open { peer, round_trip });
+                }
+                Action::HasPieces => (self.tell)(News::Pieces(self.session.theirs().clone())),
+                Action::Has(piece) => (self.tell)(News::Has(piece)),
+                Action::Unchoked => (self.tell)(News::Unchoked),
+                Action::Choked => (self.tell)(News::Choked),
+                Action::Late(block) => (self.tell)(News::Late(block)),
+                Action::Data { block, at, bytes } => self.take(block, at, bytes),
+                Action::Close(why) => return Some(why),
+                // Nothing is served on a connection that we opened.
+                Action::Interested(_) => {}
+                Action::Find { .. } | Action::Upload(_) | Action::Finish => {
+                    return Some(Why::Stopped);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        self.apply(match order {
+            Order::Ask(block) => Event::Ask(block),
+            Order::CallOff(block) => Event::CallOff(block),
+            Order::Want(want) => Event::Want(want),
+            Order::Landed(piece) => Event::Landed(piece),
+            Order::Close => Event::Stop,
+        });
+    }
+
+    /// Takes bytes of a block; they come in order, and no others between them.
+    fn take(&mut self, block: Block, at: u32, bytes: &[u8]) {
+        let whole = block.len as usize;
+        if at == 0 && bytes.len() == whole {
+            return (self.tell)(News::Block(block, bytes));
+        }
+        if at == 0 {
+            self.coming.clear();
+        }
+        self.coming.extend_from_slice(bytes);
+        if self.coming.len() == whole {
+            (self.tell)(News::Block(block, &self.coming));
+        }
+    }
+}

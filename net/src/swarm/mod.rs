@@ -1,0 +1,369 @@
+//! Peers as a source of pieces: who has a content, and what each of them is asked for. The rule: it only ever adds. Where
+//! peers, or the coordinator, are slow, gone or lie, downloads go on by HTTP, and no client waits for any of this longer
+//! than the policies say, nor past its deadline.
+//!
+//! `members` tells the coordinator what is here and what is wanted; `learn` asks it for the hashes of what has none, and
+//! `publish` tells it those that are known here; a `party` is the swarm of one content while somebody wants pieces of it;
+//! `bans` remembers who has lied.
+
+mod learn;
+mod members;
+mod party;
+mod publish;
+#[cfg(test)]
+mod tests;
+
+use crate::clock::Clock;
+use crate::coordinator::{ClientError, CoordinatorClient};
+use crate::download::Inner;
+use crate::metrics::Figures;
+use crate::settings::Settings;
+use arc_swap::ArcSwap;
+use larder_content::{ContentNo, UrlKey};
+use larder_proto::policy::{Coordinator, Facts, Priority, Taken, delay, may_download, mode};
+use larder_proto::swarm::PeerId;
+use larder_proto::swarm::bans::Bans;
+use larder_proto::time::Time;
+use larder_proto::tracker::guid::Guid;
+use larder_storage::proof::PieceHashes;
+use larder_storage::record::Content;
+use larder_storage::store::Store;
+use members::Members;
+use parking_lot::Mutex;
+use party::Party;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How long a content of which nothing is known to the coordinator is not asked for again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a coordinator that did not answer is taken to be away.
+const AWAY_FOR: Duration = Duration::from_secs(30);
+
+/// Contents that are remembered for having no peers, and for when they were begun.
+const REMEMBERED_MAX: usize = 4096;
+
+/// Of the time until a client's deadline so much may be left to peers: the origin needs the rest.
+const PEERS_SHARE: u32 = 2;
+
+/// Where this machine is, and what it is like, as the coordinator and the policies want to know it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    /// Its own addresses, the most useful first.
+    pub addresses: Vec<IpAddr>,
+    /// The mask of the network of its IPv4 addresses.
+    pub subnet_mask: Option<Ipv4Addr>,
+    /// The port of its public IPv4 address that leads to its peer port.
+    pub external_port: Option<u16>,
+    /// The group that it belongs to.
+    pub group: Option<Guid>,
+    /// Memory, drive, battery, VPN.
+    pub facts: Facts,
+}
+
+/// How this process takes part in swarms.
+pub struct SwarmOptions {
+    /// Whom to ask for peers.
+    pub coordinator: CoordinatorClient,
+    /// Whether what it says of contents is to be trusted: it is this process, or was reached by TLS.
+    pub coordinator_trusted: bool,
+    /// Who we are to others.
+    pub me: PeerId,
+    /// The port on which peers are taken; 0 where none are.
+    pub port: u16,
+    /// Where we are.
+    pub place: Place,
+    /// Whether what is held is offered, and its hashes are published, while nobody wants anything of it.
+    pub seeds: bool,
+    /// How often what is held is looked through for that.
+    pub look_every: Duration,
+}
+
+/// The swarm side of a download side; clones share it.
+#[derive(Clone)]
+pub struct Swarm(pub(crate) Arc<Shared>);
+
+/// See [`Swarm`].
+pub(crate) struct Shared {
+    download: Weak<Inner>,
+    store: Store,
+    settings: Arc<ArcSwap<Settings>>,
+    figures: Arc<Figures>,
+    clock: Clock,
+    runtime: Handle,
+    coordinator: CoordinatorClient,
+    coordinator_trusted: bool,
+    me: PeerId,
+    port: u16,
+    place: ArcSwap<Place>,
+    reach: Mutex<Reach>,
+    members: Members,
+    parties: Mutex<HashMap<ContentNo, Arc<Party>>>,
+    /// Contents that are being looked for, or for which nobody was found lately.
+    looked: Mutex<HashMap<ContentNo, Looked>>,
+    /// URLs that the coordinator is being asked about while the origin is.
+    wondering: Mutex<HashSet<UrlKey>>,
+    /// When the present download of a content began.
+    began: Mutex<HashMap<ContentNo, Began>>,
+    bans: Mutex<Bans>,
+}
+
+/// When a content was asked for, by whom delays are counted.
+#[derive(Clone, Copy)]
+struct Began {
+    first: Time,
+    last: Time,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    UnderWay,
+    Nobody { again: Time },
+}
+
+/// What is known of the coordinator.
+#[derive(Default)]
+struct Reach {
+    answered: bool,
+    away_since: Option<Time>,
+}
+
+/// A content whose pieces are not asked for this long begins anew where delays are counted.
+const NEW_DOWNLOAD_AFTER: Duration = Duration::from_secs(60);
+
+impl Swarm {
+    /// Where we are has changed.
+    pub fn moved(&self, place: Place) {
+        self.0.place.store(Arc::new(place));
+    }
+
+    /// Whether the coordinator answers; None while nobody has asked it.
+    #[must_use]
+    pub fn coordinator_answers(&self) -> Option<bool> {
+        match self.0.coordinator_now() {
+            Coordinator::Reachable => Some(true),
+            Coordinator::Unreachable => Some(false),
+            Coordinator::Absent | Coordinator::Unknown => None,
+        }
+    }
+
+    /// Whether a content has peers that may be asked.
+    #[cfg(test)]
+    pub(crate) fn has_usable(&self, no: ContentNo) -> bool {
+        let party = self.0.parties.lock().get(&no).cloned();
+        party.is_some_and(|party| party.has_usable())
+    }
+
+    /// Connections to peers of a content, open or about to be.
+    #[cfg(test)]
+    pub(crate) fn links(&self, no: ContentNo) -> usize {
+        let party = self.0.parties.lock().get(&no).cloned();
+        party.map_or(0, |party| party.links())
+    }
+
+    /// Tells the coordinator that those contents which somebody wants are not wanted any more. To be called before the
+    /// end, and waits no longer than so.
+    pub async fn leave(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.0.leave_all()).await;
+    }
+}
+
+impl Shared {
+    /// Starts the work in the background, on the present runtime.
+    pub(crate) fn start(
+        download: Weak<Inner>,
+        parts: (Store, Arc<ArcSwap<Settings>>, Arc<Figures>, Clock),
+        options: SwarmOptions,
+    ) -> Arc<Self> {
+        let (store, settings, figures, clock) = parts;
+        let shared = Arc::new(Self {
+            download,
+            store,
+            settings,
+            figures,
+            clock,
+            runtime: Handle::current(),
+            coordinator: options.coordinator,
+            coordinator_trusted: options.coordinator_trusted,
+            me: options.me,
+            port: options.port,
+            place: ArcSwap::from_pointee(options.place),
+            reach: Mutex::default(),
+            members: Members::default(),
+            parties: Mutex::default(),
+            looked: Mutex::default(),
+            wondering: Mutex::default(),
+            began: Mutex::default(),
+            bans: Mutex::default(),
+        });
+        tokio::spawn(members::work(Arc::downgrade(&shared)));
+        if options.seeds {
+            tokio::spawn(publish::work(Arc::downgrade(&shared), options.look_every));
+        }
+        shared
+    }
+
+    /// The mode of a content's download, and why.
+    fn taken(&self, length: u64) -> Taken {
+        let settings = self.settings.load();
+        mode::taken(&settings.policies, Some(length), self.coordinator_now())
+    }
+
+    /// Whether pieces of a content may come from peers.
+    fn may_use_peers(&self, content: &Content) -> bool {
+        let settings = self.settings.load();
+        let taken = self.taken(content.length());
+        may_download(&settings.policies, &self.place.load().facts, taken).is_ok()
+    }
+
+    fn coordinator_now(&self) -> Coordinator {
+        let reach = self.reach.lock();
+        match reach.away_since {
+            Some(since) if self.clock.now() < since + AWAY_FOR => Coordinator::Unreachable,
+            None if reach.answered => Coordinator::Reachable,
+            _ => Coordinator::Unknown,
+        }
+    }
+
+    /// What a call to the coordinator tells of it.
+    fn heard<T>(&self, answer: &Result<T, ClientError>) {
+        let mut reach = self.reach.lock();
+        match answer {
+            Err(ClientError::Away { .. }) => {
+                if reach.away_since.is_none() {
+                    tracing::warn!(
+                        "the coordinator does not answer; downloads go on without new peers"
+                    );
+                }
+                reach.away_since = Some(self.clock.now());
+            }
+            _ => {
+                if reach.away_since.take().is_some() {
+                    tracing::info!("the coordinator answers again");
+                }
+                reach.answered = true;
+            }
+        }
+    }
+
+    /// Somebody wants pieces of a content. Says until when they are to be left to peers, where they are. Never blocks.
+    pub(crate) fn wanted(self: &Arc<Self>, content: &Arc<Content>, deadline: Time) -> Time {
+        if !content.record().immutable || !self.may_use_peers(content) {
+            return Time::default();
+        }
+        let now = self.clock.now();
+        let began = self.begins(content.no, now);
+        let party = self.parties.lock().get(&content.no).cloned();
+        let may_bring = match &party {
+            Some(party) => party.may_bring(now),
+            None => self.look_for_peers(content, now),
+        };
+        let settings = self.settings.load();
+        let until =
+            delay::http_not_before(&settings.policies, Priority::Foreground, began, may_bring);
+        // The client's deadline wins.
+        let latest = now + deadline.since(now) / PEERS_SHARE;
+        let until = until.min(latest);
+        if until <= now { Time::default() } else { until }
+    }
+
+    /// Has what is wanted of a content asked of its peers, as far as they take it. Never blocks.
+    pub(crate) fn pump(&self, no: ContentNo) {
+        let party = self.parties.lock().get(&no).cloned();
+        if let Some(party) = party {
+            party.pump();
+        }
+    }
+
+    fn begins(&self, no: ContentNo, now: Time) -> Time {
+        let mut began = self.began.lock();
+        if began.len() >= REMEMBERED_MAX {
+            began.retain(|_, began| now < began.last + NEW_DOWNLOAD_AFTER);
+        }
+        let entry = began.entry(no).or_insert(Began {
+            first: now,
+            last: now,
+        });
+        if now >= entry.last + NEW_DOWNLOAD_AFTER {
+            entry.first = now;
+        }
+        entry.last = now;
+        entry.first
+    }
+
+    /// Begins to look for peers of a content, unless that was in vain lately. True where it is under way.
+    fn look_for_peers(self: &Arc<Self>, content: &Arc<Content>, now: Time) -> bool {
+        {
+            let mut looked = self.looked.lock();
+            match looked.get(&content.no) {
+                Some(Looked::UnderWay) => return true,
+                Some(Looked::Nobody { again }) if now < *again => return false,
+                _ => {}
+            }
+            if looked.len() >= REMEMBERED_MAX {
+                looked.retain(|_, looked| match looked {
+                    Looked::UnderWay => true,
+                    Looked::Nobody { again } => now < *again,
+                });
+            }
+            looked.insert(content.no, Looked::UnderWay);
+        }
+        let (shared, content) = (Arc::clone(self), Arc::clone(content));
+        self.runtime.spawn(async move {
+            let hashes = match shared.known_hashes(&content).await {
+                Some(hashes) => Some(hashes),
+                None if shared.is_wondering(&content) => {
+                    shared.looked.lock().remove(&content.no);
+                    return;
+                }
+                None => shared.learn(&content).await,
+            };
+            match hashes {
+                Some(hashes) => shared.gather(&content, hashes),
+                None => shared.found_nobody(content.no),
+            }
+        });
+        true
+    }
+
+    fn found_nobody(&self, no: ContentNo) {
+        let again = self.clock.now() + ASK_AGAIN_AFTER;
+        self.looked.lock().insert(no, Looked::Nobody { again });
+        if let Some(download) = self.download.upgrade() {
+            download.release_http(no);
+        }
+    }
+
+    /// The hashes of a content that the store knows.
+    async fn known_hashes(&self, content: &Arc<Content>) -> Option<Arc<PieceHashes>> {
+        let (store, content) = (self.store.clone(), Arc::clone(content));
+        let read = tokio::task::spawn_blocking(move || store.piece_hashes(&content));
+        read.await.ok().flatten()
+    }
+
+    /// Brings the peers of a content together.
+    fn gather(self: &Arc<Self>, content: &Arc<Content>, hashes: Arc<PieceHashes>) {
+        self.looked.lock().remove(&content.no);
+        let party = {
+            let mut parties = self.parties.lock();
+            if parties.contains_key(&content.no) {
+                return;
+            }
+            let party = Party::new(self, content, hashes);
+            parties.insert(content.no, Arc::clone(&party));
+            party
+        };
+        self.members
+            .wants_peers(content.no, party.id(), self.clock.now());
+        party.start();
+    }
+
+    /// Nobody wants anything of a content any more.
+    fn disperse(&self, no: ContentNo) {
+        self.parties.lock().remove(&no);
+        self.members.wants_no_peers(no);
+    }
+}

@@ -1,0 +1,177 @@
+//! The swarm of one content, while somebody wants pieces of it. The rule: [`larder_proto::swarm::picker`] decides, and
+//! here is done what it says; what is held of a piece is one peer's blocks in order, and nobody sees it before it is
+//! proved.
+//!
+//! The locks: that of the table first, then that of the download's queue; whoever serves clients never waits for the
+//! table.
+
+mod assembly;
+mod links;
+mod table;
+
+use super::Shared;
+use crate::download::Inner;
+use larder_content::ContentId;
+use larder_proto::policy::{Policies, Role};
+use larder_proto::swarm::Bitfield;
+use larder_proto::swarm::picker::{Picker, Settings as PickerSettings};
+use larder_proto::time::Time;
+use larder_proto::tracker::guid::Guid;
+use larder_proto::tracker::message::PeerAddress;
+use larder_storage::proof::PieceHashes;
+use larder_storage::record::Content;
+use parking_lot::Mutex;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use table::Table;
+use tokio::sync::Notify;
+
+/// So long peers may take to be found and to answer, before nothing is left to them any more.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
+
+/// A party of which nothing is wanted for so long ends.
+const OVER_AFTER: Duration = Duration::from_secs(60);
+
+/// Pieces that are on their way from the peers of one content at a time.
+const PIECES_MAX: usize = 16;
+
+/// How long a device looks for the first peers before it asks by HTTP.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+/// See the file's head.
+pub(super) struct Party {
+    shared: Weak<Shared>,
+    download: Weak<Inner>,
+    content: Arc<Content>,
+    hashes: Arc<PieceHashes>,
+    id: ContentId,
+    began: Time,
+    /// Rings when something has changed about what is wanted, or who is there.
+    bell: Arc<Notify>,
+    table: Mutex<Table>,
+}
+
+impl Party {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        content: &Arc<Content>,
+        hashes: Arc<PieceHashes>,
+    ) -> Arc<Self> {
+        let now = shared.clock.now();
+        let settings = picker_settings(&shared.settings.load().policies, content.length());
+        let mut here = Bitfield::new(content.pieces());
+        for piece in shared.store.pieces_of(content) {
+            here.set(piece);
+        }
+        let seed = RandomState::new().hash_one(content.no.get());
+        let picker = Picker::new(settings, shared.me, here, seed, now);
+        Arc::new(Self {
+            shared: Arc::downgrade(shared),
+            download: shared.download.clone(),
+            id: hashes.phf.content_id(),
+            content: Arc::clone(content),
+            hashes,
+            began: now,
+            bell: Arc::new(Notify::new()),
+            table: Mutex::new(Table::new(picker, now)),
+        })
+    }
+
+    pub(super) fn id(&self) -> ContentId {
+        self.id
+    }
+
+    /// From now on it hears of what is wanted, and acts on it.
+    pub(super) fn start(self: &Arc<Self>) {
+        let Some(download) = self.download.upgrade() else {
+            return;
+        };
+        download.watch(self.content.no, &self.bell);
+        self.bell.notify_one();
+        tokio::spawn(Arc::clone(self).work());
+    }
+
+    /// Has what is wanted asked of the peers that are there, if that can be done without waiting.
+    pub(super) fn pump(&self) {
+        match self.table.try_lock() {
+            Some(mut table) => self.hear_news(&mut table),
+            None => self.bell.notify_one(),
+        }
+    }
+
+    /// Whether something may be left to peers: there are some, or they may still be found.
+    pub(super) fn may_bring(&self, now: Time) -> bool {
+        now < self.began + FOUND_WITHIN || self.table.lock().has_usable()
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_usable(&self) -> bool {
+        self.table.lock().has_usable()
+    }
+
+    #[cfg(test)]
+    pub(super) fn links(&self) -> usize {
+        self.table.lock().links.len()
+    }
+
+    /// Those whom others should not be told of either.
+    pub(super) fn unreachable(&self) -> Vec<Guid> {
+        self.table.lock().unreachable()
+    }
+
+    /// These are said to have the content.
+    pub(super) fn meets(self: &Arc<Self>, peers: Vec<PeerAddress>) {
+        let mut table = self.table.lock();
+        table.meets(peers);
+        self.connect_more(&mut table);
+    }
+
+    async fn work(self: Arc<Self>) {
+        loop {
+            let wake = {
+                let Some(shared) = self.shared.upgrade() else {
+                    break;
+                };
+                let now = shared.clock.now();
+                let mut table = self.table.lock();
+                self.hear_news(&mut table);
+                self.tick(&mut table, now);
+                if table.is_idle_for(OVER_AFTER, now) {
+                    table.close_all();
+                    break;
+                }
+                self.connect_more(&mut table);
+                table.next_wake(now).map_or(OVER_AFTER, |at| at.since(now))
+            };
+            let pause = wake.clamp(Duration::from_millis(5), OVER_AFTER);
+            let _ = tokio::time::timeout(pause, self.bell.notified()).await;
+        }
+        if let Some(download) = self.download.upgrade() {
+            download.unwatch(self.content.no);
+            download.release_http(self.content.no);
+        }
+        if let Some(shared) = self.shared.upgrade() {
+            shared.disperse(self.content.no);
+        }
+    }
+}
+
+fn picker_settings(policies: &Policies, length: u64) -> PickerSettings {
+    let secs = Duration::from_secs;
+    let is_device = policies.role == Role::Device;
+    PickerSettings {
+        pieces_max: PIECES_MAX,
+        delay_background: secs(policies.http_delay_s.background),
+        delay_foreground: secs(policies.http_delay_s.foreground),
+        qos_bytes_per_second: policies.background_bytes_s_min,
+        // Clients of an appliance wait for nobody to be found.
+        look_around: if is_device {
+            LOOK_AROUND
+        } else {
+            Duration::ZERO
+        },
+        share_out: true,
+        ..PickerSettings::usual(length)
+    }
+}

@@ -1,0 +1,492 @@
+//! What a party does: it opens connections, hears what comes of them, and does what the picker says. The rule: everything
+//! that is heard becomes an event of the picker's, and nothing else does.
+
+use super::Party;
+use super::assembly::Assembly;
+use super::table::{Link, Table, Work, address_of};
+use crate::download::{Standing, Way};
+use crate::peer::{self, News, Order, Over, Target};
+use crate::swarm::Shared;
+use larder_content::span::piece_len;
+use larder_proto::policy::{Role, mode};
+use larder_proto::swarm::bans::Verdict;
+use larder_proto::swarm::picker::{Action, Event, Newcomer, PeerNo, Who};
+use larder_proto::swarm::session::Limits;
+use larder_proto::swarm::{Bitfield, Block, PeerId};
+use larder_proto::time::Time;
+use larder_proto::tracker::message::{PeerAddress, PeerType};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::unbounded_channel;
+
+/// Connections of one content at a time, those that are being opened among them.
+const LINKS_MAX: usize = 24;
+
+/// Connections that are kept where nothing is wanted at the moment: whoever takes pieces one by one wants the next soon.
+const WARM_LINKS: usize = 4;
+
+/// How long opening a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(4);
+
+/// A peer that has a piece, is near and answers is given so long for it before the origin is asked as well, where a
+/// client waits: many times what such a peer needs.
+const NEAR_HEAD_START: Duration = Duration::from_millis(500);
+
+/// A client that waits gives up this much later than its piece is due: pieces are due early, so that there is time for a
+/// second attempt.
+const PATIENCE_AFTER_DUE: Duration = Duration::from_secs(10);
+
+impl Party {
+    /// Opens connections to those who are said to have the content.
+    pub(super) fn connect_more(self: &Arc<Self>, table: &mut Table) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        let now = shared.clock.now();
+        let download_mode = shared.settings.load().policies.mode;
+        let links_max = if table.wants() { LINKS_MAX } else { WARM_LINKS };
+        while table.links.len() < links_max {
+            let bans = shared.bans.lock();
+            let allows = |address: SocketAddr, id: PeerId| {
+                let who = Who {
+                    id,
+                    address: address.ip(),
+                };
+                id != shared.me && bans.not_before(who, now).is_none()
+            };
+            let Some(found) = table.next_found(now, allows) else {
+                return;
+            };
+            drop(bans);
+            if mode::peers_with(download_mode, found.peer_type) {
+                self.connect(table, &shared, &found);
+            } else {
+                table.tried(address_of(&found), now + Duration::from_secs(3600), true);
+            }
+        }
+    }
+
+    fn connect(self: &Arc<Self>, table: &mut Table, shared: &Arc<Shared>, found: &PeerAddress) {
+        let address = address_of(found);
+        let now = shared.clock.now();
+        table.tried(address, now, true);
+        let no = table.number();
+        let (orders, taken) = unbounded_channel();
+        let link = Link {
+            address,
+            kind: found.peer_type,
+            preferred: found.preferred,
+            orders,
+            who: None,
+            unchoked: false,
+            pieces: Bitfield::new(self.content.pieces()),
+            told_interest: false,
+            bored_since: None,
+        };
+        table.links.insert(no, link);
+        let target = Target {
+            address,
+            me: shared.me,
+            swarm: self.id,
+            length: self.content.length(),
+            have: table.picker.here().clone(),
+            connect_timeout: CONNECT_WITHIN,
+        };
+        // Who is slow is the picker's to tell, which knows what else is wanted.
+        let limits = Limits {
+            request: Duration::from_secs(60),
+            ..Limits::default()
+        };
+        let (party, clock) = (Arc::clone(self), shared.clock);
+        tokio::spawn(async move {
+            peer::run(target, clock, limits, taken, |news| party.hear(no, news)).await;
+        });
+    }
+
+    /// Something has happened on a connection.
+    fn hear(self: &Arc<Self>, no: PeerNo, news: News<'_>) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        let now = shared.clock.now();
+        let mut table = self.table.lock();
+        let table = &mut *table;
+        let mut came: &[u8] = &[];
+        let event = match news {
+            News::Open { peer, round_trip } => {
+                let Some(link) = table.links.get_mut(&no) else {
+                    return;
+                };
+                let who = Who {
+                    id: peer,
+                    address: link.address.ip(),
+                };
+                link.who = Some(who);
+                if shared.bans.lock().not_before(who, now).is_some() {
+                    return table.order(no, Order::Close);
+                }
+                shared.figures.peer_links(link.kind).increment(1.0);
+                Event::Joined(
+                    no,
+                    Newcomer {
+                        who,
+                        kind: link.kind,
+                        preferred: link.preferred,
+                        round_trip,
+                    },
+                )
+            }
+            News::Pieces(pieces) => {
+                if let Some(link) = table.links.get_mut(&no) {
+                    link.pieces.clone_from(&pieces);
+                }
+                if pieces.has_more_than(table.picker.here()) {
+                    // What is wanted next is to find the door open.
+                    table.interest(no, true, now);
+                    table.interest(no, false, now);
+                }
+                Event::HasPieces(no, pieces)
+            }
+            News::Has(piece) => {
+                if let Some(link) = table.links.get_mut(&no) {
+                    link.pieces.set(piece);
+                }
+                Event::Has(no, piece)
+            }
+            News::Unchoked | News::Choked => {
+                let unchoked = matches!(news, News::Unchoked);
+                if let Some(link) = table.links.get_mut(&no) {
+                    link.unchoked = unchoked;
+                }
+                if unchoked {
+                    Event::Unchoked(no)
+                } else {
+                    Event::Choked(no)
+                }
+            }
+            News::Block(block, bytes) => {
+                came = bytes;
+                self.count(table, &shared, no, block);
+                Event::Received(no, block)
+            }
+            News::Late(block) => Event::Late(no, block),
+            News::Closed(over) => {
+                self.closed(table, &shared, no, over);
+                // Others may have its place.
+                self.bell.notify_one();
+                Event::Left(no)
+            }
+        };
+        self.put_to_picker(table, &shared, vec![event], came, now);
+        self.release_if_alone(table);
+    }
+
+    /// A block has come, of use or not.
+    fn count(&self, table: &mut Table, shared: &Shared, no: PeerNo, block: Block) {
+        let Some(link) = table.links.get(&no) else {
+            return;
+        };
+        let (kind, address) = (link.kind, link.address);
+        shared
+            .figures
+            .peer_bytes(kind)
+            .increment(u64::from(block.len));
+        table.good(address);
+    }
+
+    /// A block is of use.
+    fn keep(table: &mut Table, no: PeerNo, block: Block, bytes: &[u8]) {
+        let Some(kind) = table.links.get(&no).map(|link| link.kind) else {
+            return;
+        };
+        if let Some(work) = table.works.get_mut(&block.piece) {
+            work.assembly.put(block.offset, bytes);
+            work.from[kind as usize] += block.len;
+            if let Some(job) = &work.job {
+                job.received(block.len);
+            }
+        }
+    }
+
+    fn closed(&self, table: &mut Table, shared: &Shared, no: PeerNo, over: &Over) {
+        let Some(link) = table.links.remove(&no) else {
+            return;
+        };
+        let reached = !matches!(over, Over::NotConnected(_));
+        tracing::debug!(peer = %link.address, content = %self.id, why = %over, "a connection to a peer has ended");
+        if link.who.is_some() {
+            shared.figures.peer_links(link.kind).decrement(1.0);
+        }
+        table.tried(link.address, shared.clock.now(), reached);
+    }
+
+    /// Nobody is there to leave anything to, and nobody is to be expected.
+    fn release_if_alone(&self, table: &Table) {
+        if table.links.is_empty()
+            && let Some(download) = self.download.upgrade()
+        {
+            download.release_http(self.content.no);
+        }
+    }
+
+    /// What has changed about what is wanted is put to the picker.
+    pub(super) fn hear_news(&self, table: &mut Table) {
+        let (Some(shared), Some(download)) = (self.shared.upgrade(), self.download.upgrade())
+        else {
+            return;
+        };
+        let mut events = Vec::new();
+        for (piece, standing) in download.news(self.content.no) {
+            match standing {
+                Standing::Waits(_) if table.for_want_of_memory.contains(&piece) => {}
+                Standing::Waits(want) => {
+                    let patience = if want.background {
+                        Duration::ZERO
+                    } else {
+                        PATIENCE_AFTER_DUE
+                    };
+                    events.push(Event::Wanted {
+                        piece,
+                        deadline: want.deadline + patience,
+                        background: want.background,
+                    });
+                }
+                Standing::UnderWay => {
+                    let ours = table.works.get(&piece).is_some_and(|w| w.job.is_some());
+                    if !ours {
+                        table.works.remove(&piece);
+                        events.push(Event::AtOrigin(piece));
+                    }
+                }
+                Standing::Landed => {
+                    table.works.remove(&piece);
+                    table.order_all(Order::Landed(piece));
+                    events.push(Event::Landed(piece));
+                }
+                Standing::Gone => {
+                    table.works.remove(&piece);
+                    events.push(Event::Unwanted(piece));
+                }
+            }
+        }
+        if !events.is_empty() {
+            self.put_to_picker(table, &shared, events, &[], shared.clock.now());
+        }
+    }
+
+    pub(super) fn tick(&self, table: &mut Table, now: Time) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        table.tell_bored(now);
+        if !table.for_want_of_memory.is_empty()
+            && let Some(download) = self.download.upgrade()
+        {
+            let pieces = std::mem::take(&mut table.for_want_of_memory);
+            download.look_again(self.content.no, pieces);
+            self.hear_news(table);
+        }
+        if table.picker.deadline().is_some_and(|at| at <= now) {
+            self.put_to_picker(table, &shared, vec![Event::Tick], &[], now);
+        }
+    }
+
+    /// Puts events to the picker, and does what it says. `came`: the bytes of a block that came just now.
+    fn put_to_picker(
+        &self,
+        table: &mut Table,
+        shared: &Shared,
+        events: Vec<Event>,
+        came: &[u8],
+        now: Time,
+    ) {
+        let mut events = VecDeque::from(events);
+        while let Some(event) = events.pop_front() {
+            for action in table.picker.apply(event, now) {
+                if let Some(event) = self.act(table, shared, action, came, now) {
+                    events.push_back(event);
+                }
+            }
+        }
+    }
+
+    fn act(
+        &self,
+        table: &mut Table,
+        shared: &Shared,
+        action: Action,
+        came: &[u8],
+        now: Time,
+    ) -> Option<Event> {
+        match action {
+            Action::Take(piece) => {
+                return (!self.take(table, shared, piece)).then_some(Event::AtOrigin(piece));
+            }
+            Action::Ask(no, block) => table.order(no, Order::Ask(block)),
+            Action::Keep(no, block) => Self::keep(table, no, block, came),
+            Action::CallOff(no, block) => table.order(no, Order::CallOff(block)),
+            Action::GiveBack(piece) => {
+                if let Some(work) = table.works.get_mut(&piece) {
+                    work.job = None;
+                }
+            }
+            Action::Discard(piece) => {
+                if !self.begin_again(table, shared, piece) {
+                    return Some(Event::AtOrigin(piece));
+                }
+            }
+            Action::Whole(piece) => return Some(self.prove(table, shared, piece)),
+            Action::LeaveToPeers(piece, until) => {
+                let until = self.left_until(table, shared, piece, until, now);
+                if let Some(download) = self.download.upgrade() {
+                    download.hold_http(self.content.no, piece, until);
+                }
+            }
+            Action::Interest(no, interested) => table.interest(no, interested, now),
+            Action::Blame(who, pieces) => {
+                let verdict = shared.bans.lock().bad(who, pieces, now);
+                let banned = matches!(verdict, Verdict::Banned(_));
+                shared.figures.peer_lies.increment(u64::from(pieces));
+                tracing::warn!(peer = %who.address, id = %who.id, content = %self.id, pieces, banned, "a peer has sent what its hash does not prove");
+            }
+            Action::Drop(no) => table.order(no, Order::Close),
+        }
+        None
+    }
+
+    /// Until when a piece is left to peers. A device's own policies say so; where clients wait, a peer must be at hand.
+    fn left_until(
+        &self,
+        table: &Table,
+        shared: &Shared,
+        piece: u32,
+        until: Time,
+        now: Time,
+    ) -> Time {
+        let settings = shared.settings.load();
+        let policies = &settings.policies;
+        if policies.role == Role::Device || until <= now {
+            return until;
+        }
+        let delay = Duration::from_secs(policies.http_delay_s.foreground);
+        let delayed = self.began + delay;
+        let head_start = if table.is_near(piece) {
+            now + NEAR_HEAD_START
+        } else {
+            Time::default()
+        };
+        until.min(delayed.max(head_start))
+    }
+
+    /// Takes a piece from the list of what is wanted. False where it can not be had.
+    fn take(&self, table: &mut Table, shared: &Shared, piece: u32) -> bool {
+        let job = self
+            .download
+            .upgrade()
+            .and_then(|download| download.take_for_peer(&self.content, piece));
+        if job.is_none() {
+            table.works.remove(&piece);
+            return false;
+        }
+        if let Some(work) = table.works.get_mut(&piece) {
+            work.job = job;
+            return true;
+        }
+        match self.assembly(shared, piece) {
+            Some(assembly) => {
+                let from = [0; 3];
+                table.works.insert(
+                    piece,
+                    Work {
+                        job,
+                        assembly,
+                        from,
+                    },
+                );
+                true
+            }
+            None => {
+                table.for_want_of_memory.insert(piece);
+                false
+            }
+        }
+    }
+
+    fn assembly(&self, shared: &Shared, piece: u32) -> Option<Assembly> {
+        let hash = self.hashes.phf.piece_hash(piece)?;
+        let len = piece_len(self.content.length(), piece);
+        Some(Assembly::new(*hash, shared.store.frame(len)?))
+    }
+
+    /// What has come of a piece is of no use. False where there is no memory to begin again.
+    fn begin_again(&self, table: &mut Table, shared: &Shared, piece: u32) -> bool {
+        let Some(work) = table.works.remove(&piece) else {
+            return true;
+        };
+        if work.job.is_none() {
+            return true;
+        }
+        let Some(assembly) = self.assembly(shared, piece) else {
+            table.for_want_of_memory.insert(piece);
+            return false;
+        };
+        let from = [0; 3];
+        table.works.insert(
+            piece,
+            Work {
+                assembly,
+                from,
+                ..work
+            },
+        );
+        true
+    }
+
+    /// All blocks of a piece are here.
+    fn prove(&self, table: &mut Table, shared: &Shared, piece: u32) -> Event {
+        let proved = table.works.get_mut(&piece).map(|w| w.assembly.proved());
+        match proved {
+            Some(Some(writer)) => {
+                let Some(work) = table.works.remove(&piece) else {
+                    return Event::Unwanted(piece);
+                };
+                let shares = [Way::Lan, Way::Group, Way::Internet].into_iter();
+                let shares: Vec<(Way, u32)> = shares.zip(work.from).collect();
+                let hash = self.hashes.phf.piece_hash(piece);
+                let landed = work
+                    .job
+                    .zip(hash)
+                    .is_some_and(|(job, hash)| job.landed(writer, hash, &shares));
+                if !landed {
+                    return Event::Unwanted(piece);
+                }
+                if self.hashes.trusted {
+                    shared.figures.pieces_verified_phf.increment(1);
+                }
+                table.order_all(Order::Landed(piece));
+                Event::Landed(piece)
+            }
+            Some(None) => {
+                shared.figures.pieces_rejected_peer.increment(1);
+                if self.begin_again(table, shared, piece) {
+                    Event::Bad(piece)
+                } else {
+                    Event::AtOrigin(piece)
+                }
+            }
+            None => Event::AtOrigin(piece),
+        }
+    }
+}
+
+impl From<PeerType> for Way {
+    fn from(kind: PeerType) -> Self {
+        match kind {
+            PeerType::Lan => Self::Lan,
+            PeerType::Group => Self::Group,
+            PeerType::Internet => Self::Internet,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Peers that lie, die or keep silent, and a coordinator that is gone. The rule: the client gets the right bytes, from the
+//! origin if need be, and is not kept waiting for any of this.
+
+use super::stand::{Manner, Stand, TestPeer, URL, eventually};
+use larder_proto::tracker::message::PeerType;
+use std::sync::atomic::Ordering;
+
+/// Gets the object with this one peer about.
+async fn with(manner: Manner) -> (Stand, TestPeer) {
+    let stand = Stand::new(|_| {}).await;
+    let peer = TestPeer::start(&stand.object, manner).await;
+    stand.tell_of(&[&peer], PeerType::Lan);
+    let got = stand.world.get(URL).await;
+    stand.object.check_whole(&got);
+    (stand, peer)
+}
+
+#[tokio::test]
+async fn a_liar_is_left_after_one_piece_and_its_bytes_are_seen_by_nobody() {
+    let stand = Stand::new(|_| {}).await;
+    let peer = TestPeer::start(&stand.object, Manner::Lies).await;
+    stand.tell_of(&[&peer], PeerType::Lan);
+    let content = stand.world.content(URL, Some((0, Some(1)))).await;
+    // Piece by piece, so that it has every chance.
+    for piece in 0..content.pieces() {
+        let start = larder_content::span::piece_start(piece);
+        let end = start + u64::from(content.piece_len(piece));
+        let got = stand
+            .world
+            .bytes(&content, URL, larder_content::Span::new(start, end))
+            .await;
+        let span = usize::try_from(start).expect("small")..usize::try_from(end).expect("small");
+        stand.object.check(&got, span);
+        if piece == 1 {
+            eventually("it may be asked, or was left", || {
+                let asked = peer.heard.interested.load(Ordering::Relaxed);
+                asked.then_some(())
+            })
+            .await;
+        }
+    }
+    let sources = stand.world.download.sources(content.no);
+    assert_eq!((sources.peers(), sources.all()), (0, content.length()));
+    // It was asked for so much that a piece was whole, and is not asked again.
+    eventually("it is left", || {
+        (stand.swarm.links(content.no) == 0).then_some(())
+    })
+    .await;
+    assert_eq!(peer.heard.connections.load(Ordering::Relaxed), 1);
+    assert!(peer.bytes() >= 1 << 20);
+}
+
+#[tokio::test]
+async fn a_peer_that_dies_in_the_middle_of_a_piece_costs_nothing_but_its_bytes() {
+    let (stand, peer) = with(Manner::Dies((1 << 20) + 5)).await;
+    let content = stand.world.content(URL, None).await;
+    let sources = stand.world.download.sources(content.no);
+    assert_eq!(sources.all(), content.length());
+    assert!(sources.lan <= 1 << 20, "{sources:?}");
+    drop(peer);
+}
+
+#[tokio::test]
+async fn peers_that_choke_or_keep_silent_hold_up_nobody() {
+    for manner in [Manner::Chokes, Manner::Silent] {
+        let (stand, _peer) = with(manner).await;
+        let content = stand.world.content(URL, None).await;
+        let sources = stand.world.download.sources(content.no);
+        assert_eq!(sources.http, content.length(), "{manner:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_coordinator_everything_comes_from_the_origin() {
+    let mut stand = Stand::new(|_| {}).await;
+    let gone = super::stand::TestCoordinator::start().await;
+    drop(std::mem::replace(&mut stand.coordinator, gone));
+    let got = stand.world.get(URL).await;
+    stand.object.check_whole(&got);
+    assert_eq!(stand.swarm.coordinator_answers(), Some(false));
+}
