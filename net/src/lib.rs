@@ -11,6 +11,7 @@ pub mod http;
 pub mod metrics;
 pub mod origin;
 mod peer;
+pub mod plane;
 pub mod settings;
 pub mod sock;
 pub mod swarm;

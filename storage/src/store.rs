@@ -5,6 +5,7 @@ mod counters;
 mod opening;
 mod proving;
 mod reading;
+mod sharing;
 #[cfg(test)]
 mod tests;
 pub mod types;
@@ -13,6 +14,7 @@ mod verifying;
 pub use crate::limits::SizeLimit;
 pub(crate) use counters::Counters;
 pub use proving::{PieceHash, Trusted, WholeFile};
+pub use sharing::Landing;
 pub use types::*;
 pub use verifying::{BadPiece, LookBuf, Looked};
 
@@ -144,7 +146,9 @@ impl Store {
             self.disk_for(id.content)
                 .is_some_and(|disk| disk.orders.send(Order::Keep(id, frame, pieces)).is_ok())
         });
-        if !sent {
+        if sent {
+            self.stored(id);
+        } else {
             common.counters.not_kept.fetch_add(1, Ordering::Relaxed);
             common.index.shard(id).hot.remove(&id);
         }

@@ -8,7 +8,7 @@ use larder_storage::record::Content;
 
 /// What to send of it. Conditions and ranges are for what a plain request is answered 200 (RFC 9110, sections 13.2.1
 /// and 14.2).
-pub(super) fn plan_for(conditions: &Conditions<'_>, content: &Content) -> Plan {
+pub(crate) fn plan_for(conditions: &Conditions<'_>, content: &Content) -> Plan {
     let record = content.record();
     if record.status != 200 {
         return Plan::Full;
@@ -23,7 +23,7 @@ pub(super) fn plan_for(conditions: &Conditions<'_>, content: &Content) -> Plan {
 }
 
 /// What a head says of stored content.
-pub(super) fn facts_of(content: &Content, now: UnixSecs) -> Facts<'_> {
+pub(crate) fn facts_of(content: &Content, now: UnixSecs) -> Facts<'_> {
     let record = content.record();
     Facts {
         status: record.status,
@@ -38,7 +38,7 @@ pub(super) fn facts_of(content: &Content, now: UnixSecs) -> Facts<'_> {
 }
 
 /// The status of the answer that a plan makes.
-pub(super) fn status_of(plan: &Plan, content: &Content) -> u16 {
+pub(crate) fn status_of(plan: &Plan, content: &Content) -> u16 {
     match plan {
         Plan::Full => content.record().status,
         Plan::Partial(_) | Plan::Parts(_) => 206,

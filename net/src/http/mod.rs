@@ -1,19 +1,15 @@
-//! The HTTP data plane: connections on shard threads, and the service they are handed over to.
+//! HTTP beside the shard threads: TLS, and the service that requests are handed over to which a shard does not serve.
 
 mod client_io;
-mod described;
+pub(crate) mod described;
 pub mod handoff;
 pub mod hyper_service;
-mod mailbox;
-pub mod plane;
-mod shard;
-mod small;
+pub(crate) mod small;
 #[cfg(test)]
 mod tests;
-mod timers;
 pub mod tls;
 
+pub use crate::plane::{Plane, PlaneOptions, PlaneParts, ShardReport};
 pub use handoff::{HandedOver, TakeOver};
 pub use hyper_service::HyperService;
-pub use plane::{Plane, PlaneOptions, PlaneParts, ShardReport};
 pub use tls::{Certificates, TlsPlane};

@@ -3,12 +3,13 @@
 //!
 //! Hashes are read from the catalogue when they are needed: nothing here is for shard threads.
 
+use super::sharing::Sharing;
 use super::{Filter, Store};
 use crate::proof::{Expected, Named, PieceHashes, Proof, Trust, Whole};
 use crate::record::Content;
 use larder_content::phf::Phf;
 use larder_content::span::piece_count;
-use larder_content::{ContentNo, PieceId, UrlKey};
+use larder_content::{ContentId, ContentNo, PieceId, UrlKey};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,18 +43,29 @@ pub(super) struct Proofs {
     suspects: Mutex<HashMap<UrlKey, Version>>,
     /// Held while a row of hashes is changed.
     rows: Mutex<()>,
+    /// Swarms are named by hashes that were named.
+    sharing: Sharing,
 }
 
 impl Proofs {
     pub(super) fn new(proofs: impl Iterator<Item = (ContentNo, Proof)>) -> Self {
+        let proofs: HashMap<_, _> = proofs.collect();
         Self {
-            proofs: RwLock::new(proofs.collect()),
+            sharing: Sharing::new(proofs.iter()),
+            proofs: RwLock::new(proofs),
             ..Self::default()
         }
     }
 
+    pub(super) const fn sharing(&self) -> &Sharing {
+        &self.sharing
+    }
+
     pub(super) fn forget(&self, no: ContentNo) {
-        self.proofs.write().remove(&no);
+        let proof = self.proofs.write().remove(&no);
+        if let Some(named) = proof.and_then(|proof| proof.named) {
+            self.sharing.leave(ContentId(named.hash_of_hashes), no);
+        }
         self.lists.lock().retain(|(of, _)| *of != no);
     }
 
@@ -121,7 +133,7 @@ impl Store {
         }
         let present = self.proof(content.no);
         let is_refuted = present.refuted.as_ref() == Some(phf.hash_of_hashes());
-        let is_worse = present.named.is_some_and(|named| {
+        let is_worse = present.named.as_ref().is_some_and(|named| {
             named.trusted || (!trusted && named.hash_of_hashes == *phf.hash_of_hashes())
         });
         if is_worse || (is_refuted && !trusted) {
@@ -142,6 +154,10 @@ impl Store {
             let catalogue = &self.inner.catalogue;
             catalogue.put_hashes(content.no, row, Some(part.to_vec()));
         }
+        if let Some(before) = present.named {
+            let sharing = &self.inner.proofs.sharing;
+            sharing.leave(ContentId(before.hash_of_hashes), content.no);
+        }
         self.set_proof(content, |proof| {
             proof.named = Some(Named {
                 hash_of_hashes: *phf.hash_of_hashes(),
@@ -154,6 +170,7 @@ impl Store {
             trusted,
         };
         self.inner.proofs.keep_list(content.no, &Arc::new(hashes));
+        self.inner.proofs.sharing.join(phf.content_id(), content.no);
         true
     }
 
@@ -166,9 +183,17 @@ impl Store {
 
     /// A hint has turned out to be wrong.
     pub fn drop_hashes(&self, content: &Content) {
+        let mut left = None;
         self.set_proof(content, |proof| {
             proof.refuted = proof.named.take().map(|named| named.hash_of_hashes);
+            left = proof.refuted;
         });
+        if let Some(swarm) = left {
+            self.inner
+                .proofs
+                .sharing
+                .leave(ContentId(swarm), content.no);
+        }
         self.inner
             .proofs
             .lists
@@ -267,6 +292,7 @@ impl Store {
         self.inner.contents.while_named(id.content, |content| {
             catalogue.put_hashes(content.no, row, Some(hashes));
         });
+        self.proved_if_right(id, hash);
     }
 
     /// The SHA-256 of the first `pieces` pieces of a content, of those that larder knows. May read the catalogue.

@@ -5,7 +5,7 @@ use super::stored::Sent;
 use super::talk::{After, Turn};
 use crate::download::exchange::{self, Came, Question, Told};
 use crate::download::{Download, STALE_AFTER};
-use crate::http::shard::{Before, failure};
+use crate::plane::shard::{Before, failure};
 use http::Method;
 use larder_proto::answer::CacheStatus;
 use larder_proto::directives::Directives;

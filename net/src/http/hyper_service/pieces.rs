@@ -5,8 +5,8 @@
 use crate::ask::{Answer, Ask, FetchAsk};
 use crate::bell::Bell;
 use crate::download::Download;
-use crate::http::shard::Stored;
 use crate::metrics::Figures;
+use crate::plane::shard::Stored;
 use bytes::Bytes;
 use larder_content::{PieceId, Span};
 use larder_proto::http::route::OwnedRoute;

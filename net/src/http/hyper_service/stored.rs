@@ -6,8 +6,8 @@ use super::pieces::Pieces;
 use super::talk::{After, Turn};
 use crate::ask::{Answer, Ask, Reply, Resolution, ResolveAsk, SmallAnswer};
 use crate::http::described::{facts_of, plan_for, status_of};
-use crate::http::shard::{Before, failure};
 use crate::http::small::{Framing, write_small};
+use crate::plane::shard::{Before, failure};
 use bytes::Bytes;
 use larder_content::Span;
 use larder_proto::answer::{

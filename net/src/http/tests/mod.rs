@@ -16,8 +16,8 @@ mod windows;
 
 use crate::clock::Clock;
 use crate::http::handoff::{HandedOver, TakeOver};
-use crate::http::plane::{Plane, PlaneOptions, PlaneParts};
 use crate::metrics::Figures;
+use crate::plane::{Plane, PlaneOptions, PlaneParts};
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_proto::http::route::OriginRules;

@@ -5,8 +5,8 @@ use super::link::{Before, Body, Known, Link, Parts, Source};
 use super::{Shard, body};
 use crate::ask::{Ask, FetchAsk, Reply, Resolution, ResolveAsk};
 use crate::http::described::{facts_of, plan_for, status_of};
-use crate::http::mailbox::Note;
 use crate::http::small::{Framing, write_small};
+use crate::plane::mailbox::Note;
 use crate::settings::Settings;
 use larder_content::{PieceId, Span};
 use larder_proto::answer::{self, CacheStatus, http_date, write_head};
@@ -336,7 +336,7 @@ fn owned_route(head: &Head<'_>, settings: &Settings) -> Option<Arc<OwnedRoute>> 
 
 /// How much of what is to be sent was stored when it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::http) enum Stored {
+pub(crate) enum Stored {
     /// There is no body.
     Unasked,
     All,
@@ -346,12 +346,7 @@ pub(in crate::http) enum Stored {
 
 impl Stored {
     /// What to say of it, given what was known of the URL before. `asked`: when the request came, by the wall clock.
-    pub(in crate::http) fn status(
-        self,
-        before: Before,
-        content: &Content,
-        asked: UnixSecs,
-    ) -> CacheStatus {
+    pub(crate) fn status(self, before: Before, content: &Content, asked: UnixSecs) -> CacheStatus {
         match (before, self) {
             (Before::Stale(no), _) if no == content.no => CacheStatus::Revalidated,
             (Before::Stale(_), _) => CacheStatus::Expired,

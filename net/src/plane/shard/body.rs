@@ -444,7 +444,7 @@ impl Shard {
 }
 
 /// What a flight's failure means for who waits for it.
-pub(in crate::http) fn failure(error: FlightError) -> Failure {
+pub(crate) fn failure(error: FlightError) -> Failure {
     let (status, reason, remedy) = match error {
         FlightError::Origin => (
             502,

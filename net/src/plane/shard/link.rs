@@ -65,7 +65,7 @@ pub(super) struct Known {
 
 /// What was known of a URL when its request came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::http) enum Before {
+pub(crate) enum Before {
     /// It was fresh.
     Fresh,
     /// It was stale, under this number.

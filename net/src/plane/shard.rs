@@ -5,15 +5,15 @@ mod body;
 mod decide;
 mod link;
 
-pub(super) use body::failure;
-pub(super) use decide::Stored;
-pub(super) use link::Before;
+pub(crate) use body::failure;
+pub(crate) use decide::Stored;
+pub(crate) use link::Before;
 
 use crate::http::handoff::HandedOver;
-use crate::http::mailbox::{Mailbox, Note};
-use crate::http::plane::{PlaneParts, ShardReport};
 use crate::http::small::write_refusal;
-use crate::http::timers::Timers;
+use crate::plane::mailbox::{Mailbox, Note};
+use crate::plane::timers::Timers;
+use crate::plane::{PlaneParts, ShardReport};
 use crate::settings::Settings;
 use larder_proto::answer::http_date;
 use larder_proto::http::conn::{Action, Conn, Event as Happened, Refuse, Timeouts};
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::plane::PlaneOptions;
+use super::PlaneOptions;
 
 /// How long a listener that could not accept is left alone.
 const LISTEN_PAUSE: Duration = Duration::from_millis(200);

@@ -1,12 +1,16 @@
 //! The shard threads, together. The rule: a listening socket is never closed while the plane lives, and a connection
 //! that was accepted is answered or told to come back.
 
+mod mailbox;
+pub(crate) mod shard;
+mod timers;
+
 use crate::ask::Answer;
 use crate::clock::Clock;
 use crate::http::handoff::TakeOver;
-use crate::http::mailbox::{Mailbox, Note};
-use crate::http::shard::{Common, Shard};
 use crate::metrics::Figures;
+use crate::plane::mailbox::{Mailbox, Note};
+use crate::plane::shard::{Common, Shard};
 use crate::settings::Settings;
 use crate::sock;
 use arc_swap::ArcSwap;
