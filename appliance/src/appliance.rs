@@ -4,7 +4,7 @@
 use crate::admin::{self, Token};
 use crate::background;
 use crate::certificates::{self, Keeper};
-use crate::config::Checked;
+use crate::config::{Checked, PeerAddress};
 use crate::listen::{self, Purpose};
 use crate::machine;
 use crate::node::{Node, NodeOptions};
@@ -17,6 +17,7 @@ use larder_net::http::{Certificates, TlsPlane};
 use larder_net::metrics::Figures;
 use larder_net::origin::Network;
 use larder_net::settings::Settings;
+use larder_proto::swarm::PeerId;
 use larder_storage::store::{OpenError, Store};
 use parking_lot::{Mutex, RwLock};
 use std::fmt;
@@ -160,6 +161,7 @@ impl Appliance {
             (true, true) => None,
         };
         let http = addresses(&sockets.http)?;
+        let peer = addresses(&sockets.peer)?;
         let node = Node::start(
             NodeOptions {
                 shards: config.shards,
@@ -170,6 +172,7 @@ impl Appliance {
                 slab_bytes: SLAB_BYTES,
                 settings: config.settings.clone(),
                 http: std::mem::take(&mut sockets.http),
+                peer: std::mem::take(&mut sockets.peer),
                 network: origin.network,
             },
             &telemetry,
@@ -218,6 +221,7 @@ impl Appliance {
             started_unix: clock.unix(),
             http,
             https,
+            peer,
             host_name: machine::host_name(),
             pulse: Pulse::default(),
             stopping: AtomicBool::new(false),
@@ -252,6 +256,18 @@ impl Appliance {
     #[must_use]
     pub fn https(&self) -> &[SocketAddr] {
         &self.state.https
+    }
+
+    /// Where peers are served: the addresses as they are, with real ports.
+    #[must_use]
+    pub fn peer(&self) -> &[SocketAddr] {
+        &self.state.peer
+    }
+
+    /// Who it is among peers.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.node.peer_id
     }
 
     /// Where administrators are.
@@ -327,6 +343,7 @@ impl Appliance {
 struct Sockets {
     http: Vec<TcpListener>,
     https: Vec<TcpListener>,
+    peer: Vec<TcpListener>,
     admin: TcpListener,
     metrics: Option<TcpListener>,
 }
@@ -334,11 +351,13 @@ struct Sockets {
 impl Sockets {
     /// Takes what the service manager opened, and opens the rest.
     fn open(config: &Checked, inherited: Vec<(Purpose, TcpListener)>) -> Result<Self, StartError> {
-        let (mut http, mut https, mut admin, mut metrics) = (Vec::new(), Vec::new(), None, None);
+        let (mut http, mut https, mut peer) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut admin, mut metrics) = (None, None);
         for (purpose, socket) in inherited {
             match purpose {
                 Purpose::Http => http.push(socket),
                 Purpose::Https => https.push(socket),
+                Purpose::Peer => peer.push(socket),
                 Purpose::Admin => admin = Some(socket),
                 Purpose::Metrics => metrics = Some(socket),
             }
@@ -348,6 +367,9 @@ impl Sockets {
         }
         if https.is_empty() {
             https = listen::all(&config.https, Purpose::Https)?;
+        }
+        if peer.is_empty() {
+            peer.extend(for_peers(config.peer)?);
         }
         let admin = match admin {
             Some(socket) => socket,
@@ -359,9 +381,25 @@ impl Sockets {
         Ok(Self {
             http,
             https,
+            peer,
             admin,
             metrics,
         })
+    }
+}
+
+/// Listens for peers. What the configuration does not ask for is no reason not to start.
+fn for_peers(address: PeerAddress) -> Result<Option<TcpListener>, StartError> {
+    match address {
+        PeerAddress::Nowhere => Ok(None),
+        PeerAddress::At(address) => listen::one(address, Purpose::Peer).map(Some),
+        PeerAddress::IfFree(address) => match listen::one(address, Purpose::Peer) {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) => {
+                tracing::warn!("peers are not served: {error}");
+                Ok(None)
+            }
+        },
     }
 }
 

@@ -22,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) enum Purpose {
     Http,
     Https,
+    Peer,
     Admin,
     Metrics,
 }
@@ -31,6 +32,7 @@ impl Purpose {
         match self {
             Self::Http => "clients ([server] http)",
             Self::Https => "clients by https ([server] https)",
+            Self::Peer => "peers ([server] peer)",
             Self::Admin => "administrators ([server] admin)",
             Self::Metrics => "Prometheus ([server] metrics)",
         }
@@ -127,7 +129,7 @@ fn advice(address: SocketAddr, error: &io::Error) -> String {
 }
 
 /// The sockets that systemd opened for this process, by what they are for. A socket is for clients unless its unit
-/// names it `https`, `admin` or `metrics` (FileDescriptorName=).
+/// names it `https`, `peer`, `admin` or `metrics` (FileDescriptorName=).
 pub(crate) fn inherited() -> Result<Vec<(Purpose, TcpListener)>, StartError> {
     let fail = |source| StartError::Inherit { source };
     let mut sockets = Vec::new();
@@ -135,6 +137,7 @@ pub(crate) fn inherited() -> Result<Vec<(Purpose, TcpListener)>, StartError> {
         let listener = TcpListener::from(sock::inherited(fd).map_err(fail)?);
         let purpose = match name.as_str() {
             "https" => Purpose::Https,
+            "peer" => Purpose::Peer,
             "admin" => Purpose::Admin,
             "metrics" => Purpose::Metrics,
             _ => Purpose::Http,

@@ -7,13 +7,18 @@ use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use larder_net::clock::Clock;
 use larder_net::download::Download;
-use larder_net::http::{HyperService, Plane, PlaneOptions, PlaneParts, ShardReport};
+use larder_net::http::HyperService;
 use larder_net::metrics::Figures;
 use larder_net::origin::{Network, OriginClient, SystemNetwork};
+use larder_net::plane::{Listeners, Plane, PlaneOptions, PlaneParts, ShardReport};
 use larder_net::settings::Settings;
+use larder_proto::swarm::PeerId;
 use larder_storage::driver::DriverKind;
 use larder_storage::store::{SizeLimit, Store, StoreOptions};
 use parking_lot::RwLock;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +48,8 @@ pub(crate) struct NodeOptions {
     pub(crate) settings: Settings,
     /// Where clients are served.
     pub(crate) http: Vec<TcpListener>,
+    /// Where peers are served.
+    pub(crate) peer: Vec<TcpListener>,
     /// Other names and sockets towards the origins than this machine's.
     pub(crate) network: Option<Arc<dyn Network>>,
 }
@@ -60,6 +67,8 @@ pub(crate) struct Node {
     /// None once the node has stopped.
     pub(crate) plane: Arc<RwLock<Option<Plane>>>,
     pub(crate) reports: Vec<ShardReport>,
+    /// Who it is among peers, drawn anew at each start.
+    pub(crate) peer_id: PeerId,
     /// Shard threads.
     pub(crate) shards: usize,
     pub(crate) budget: Budget,
@@ -110,6 +119,11 @@ impl Node {
             let service = HyperService::new(download.clone(), settings, Arc::clone(&figures));
             (download, service)
         };
+        let mut random = [0; 16];
+        File::open("/dev/urandom")
+            .and_then(|mut source| source.read_exact(&mut random))
+            .map_err(StartError::Threads)?;
+        let peer_id = PeerId(random);
         let parts = PlaneParts {
             store: store.clone(),
             settings: Arc::clone(&settings),
@@ -117,14 +131,20 @@ impl Node {
             take_over: Arc::new(service.clone()),
             figures: Arc::clone(&figures),
             clock,
+            peer_id,
         };
         let plane_options = PlaneOptions {
             shards,
             prefer: options.driver,
             arena_bytes: budget.arena_bytes,
+            seed: RandomState::new().hash_one(random),
+        };
+        let listeners = Listeners {
+            http: options.http,
+            peer: options.peer,
         };
         let plane = telemetry
-            .within(|| Plane::start(plane_options, options.http, parts))
+            .within(|| Plane::start(plane_options, listeners, parts))
             .map_err(StartError::Threads)?;
         Ok(Self {
             store,
@@ -134,6 +154,7 @@ impl Node {
             service,
             reports: plane.reports().to_vec(),
             plane: Arc::new(RwLock::new(Some(plane))),
+            peer_id,
             shards,
             budget,
             clock,

@@ -126,6 +126,7 @@ fn fixed(config: &Checked) -> Keys {
     vec![
         ("server.http", format!("{:?}", config.http)),
         ("server.https", format!("{:?}", config.https)),
+        ("server.peer", format!("{:?}", config.peer)),
         ("server.admin", config.admin.to_string()),
         ("server.metrics", format!("{:?}", config.metrics)),
         (

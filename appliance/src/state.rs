@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) http: Vec<SocketAddr>,
     /// Where they are served by https.
     pub(crate) https: Vec<SocketAddr>,
+    /// Where peers are served.
+    pub(crate) peer: Vec<SocketAddr>,
     /// Names of this machine, by which the admin address may be called.
     pub(crate) host_name: String,
     pub(crate) pulse: Pulse,

@@ -3,12 +3,15 @@
 
 mod rig;
 
-use larder_content::Phf;
 use larder_content::hash::of_piece;
+use larder_content::span::{piece_len, piece_start};
+use larder_content::{ContentId, Phf};
+use larder_proto::swarm::wire::{Decoder, Incoming};
+use larder_proto::swarm::{Block, Handshake, Message, PeerId};
 use rig::assert_same;
 use rig::larder::{FAMILY, Larder, Setup, named_path};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -259,4 +262,98 @@ fn a_file_without_its_sha1_is_fetched_again_once_and_never_called_verified() {
     let said = eventually_says(&larder, &url, "another than the URL names, twice");
     assert!(said.contains("Trust          attested\n"), "{said}");
     assert_eq!(get().field("X-Cache-Status"), Some("HIT"));
+}
+
+/// Fetches all of a content by blocks of 64 KiB, as a peer does; None where the connection ends before.
+fn by_peer(address: SocketAddr, swarm: ContentId, length: usize) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    let timeout = Some(std::time::Duration::from_secs(60));
+    stream.set_read_timeout(timeout).expect("a timeout");
+    let handshake = Handshake {
+        swarm,
+        peer: PeerId([0xab; 16]),
+        suffix: [0; 4],
+    };
+    let mut hello = handshake.to_bytes().to_vec();
+    Message::Interested.write(&mut hello);
+    stream.write_all(&hello).expect("written");
+    let (mut decoder, mut body, mut came) = (Decoder::new(), vec![0; length], 0);
+    let mut buffer = vec![0; 256 << 10];
+    while came < length {
+        let count = stream.read(&mut buffer).expect("it goes on");
+        let mut input = buffer.get(..count).filter(|input| !input.is_empty())?;
+        while let Some(incoming) = decoder.next(&mut input).expect("it keeps the rules") {
+            match incoming {
+                Incoming::Message(Message::Unchoke) => {
+                    stream.write_all(&asks(length as u64)).expect("written");
+                }
+                Incoming::Piece { block, at, bytes } => {
+                    let from = piece_start(block.piece) as usize + (block.offset + at) as usize;
+                    body[from..from + bytes.len()].copy_from_slice(bytes);
+                    came += bytes.len();
+                }
+                _ => {}
+            }
+        }
+    }
+    Some(body)
+}
+
+/// Requests for all blocks.
+fn asks(length: u64) -> Vec<u8> {
+    let mut asks = Vec::new();
+    for piece in 0..larder_content::span::piece_count(length) {
+        let end = piece_len(length, piece);
+        for offset in (0..end).step_by(64 << 10) {
+            let len = (64 << 10).min(end - offset);
+            Message::Request(Block { piece, offset, len }).write(&mut asks);
+        }
+    }
+    asks
+}
+
+fn peers_get_what_is_proved(driver: &'static str) {
+    let (shelf, mut larder) = start(driver);
+    let body = rig::real_bytes(4 * MIB + 9);
+    let hashes = body.chunks(MIB).map(of_piece).collect();
+    let swarm = Phf::new(body.len() as u64, hashes).expect("a file of hashes");
+    let swarm = swarm.content_id();
+    assert_eq!(
+        by_peer(larder.peer(), swarm, body.len()),
+        None,
+        "not stored"
+    );
+    let (path, phf) = update(&shelf, &body);
+    let url = format!("http://{}{path}", FAMILY[0]);
+    for path in [&phf, &path] {
+        let answer = larder.get(FAMILY[0], path).run().expect("an answer");
+        assert_eq!(answer.status, 200);
+    }
+    eventually_says(&larder, &url, "(trusted, from http");
+    // Its pieces are compared one by one.
+    let got = rig::eventually("all is offered", || {
+        by_peer(larder.peer(), swarm, body.len())
+    });
+    assert!(got == body);
+    let sent = larder.metric("larder_peer_sent_bytes_total", "");
+    assert!(sent >= body.len() as f64, "{sent}");
+    assert!(larder.metric("larder_peer_requests_total", "") >= 65.0);
+    assert_eq!(larder.metric("larder_peer_refused_total", "unknown"), 1.0);
+    // What was proved before a restart is offered after it.
+    larder.terminate();
+    larder.resume();
+    let got = by_peer(larder.peer(), swarm, body.len()).expect("all of it");
+    assert!(got == body);
+    larder.told(&["purge", &url]);
+    assert_eq!(by_peer(larder.peer(), swarm, body.len()), None);
+}
+
+#[test]
+fn peers_get_what_is_proved_ring() {
+    peers_get_what_is_proved("auto");
+}
+
+#[test]
+fn peers_get_what_is_proved_epoll() {
+    peers_get_what_is_proved("epoll");
 }

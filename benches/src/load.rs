@@ -9,6 +9,7 @@ use crate::cpu::{self, Group};
 use crate::latency::Latencies;
 use connection::{Connection, Shared};
 use larder::demo::content::File as MadeUp;
+use larder_content::ContentId;
 use rustix::event::{Timespec, epoll};
 use std::io;
 use std::mem::MaybeUninit;
@@ -46,6 +47,8 @@ pub struct Load {
     pub duration: Duration,
     /// One answer in so many of a connection is read and compared; 0: none.
     pub compare_every: u64,
+    /// Ask as a peer of this swarm, and not by HTTP. Ranges are blocks then, so that one lies in one piece.
+    pub swarm: Option<ContentId>,
     /// How TLS is spoken, if it is.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Whose work is measured meanwhile.
@@ -237,7 +240,10 @@ impl<'l> Run<'l> {
             },
         };
         for number in 0..load.connections as u64 {
-            let stream = Stream::connect(load.address, load.tls.as_ref())?;
+            let stream = match &load.swarm {
+                None => Stream::connect(load.address, load.tls.as_ref())?,
+                Some(swarm) => Stream::join(load.address, *swarm)?,
+            };
             let data = epoll::EventData::new_u64(number);
             epoll::add(&run.epoll, &stream, data, epoll::EventFlags::IN)?;
             run.connections.push(Connection::new(load, stream, number));

@@ -41,6 +41,8 @@ pub struct LarderSetup {
     pub driver: String,
     /// The certificate, where https is served at the address and http at [`plain`].
     pub tls: Option<Certificate>,
+    /// Peers are served at [`for_peers`].
+    pub peers: bool,
     /// `[policy] DOAbsoluteMaxCacheSize`, GB; all of the drive where there is none.
     pub store_max_gb: Option<u32>,
     /// The store; a directory of its own below the run's where there is none.
@@ -55,6 +57,7 @@ impl Default for LarderSetup {
             shards: 0,
             driver: "auto".to_owned(),
             tls: None,
+            peers: false,
             store_max_gb: None,
             store: None,
         }
@@ -172,8 +175,12 @@ impl Server {
                 format!("[tls]\ncert = {:?}\nkey = {:?}\n", tls.cert, tls.key),
             ),
         };
+        let peer = match setup.peers {
+            true => for_peers(address).to_string(),
+            false => String::new(),
+        };
         let mut config = format!(
-            "[server]\n{listen}admin = \"{}\"\nmemory_bytes_max = {:?}\nshards = {}\ndriver = {:?}\n\
+            "[server]\n{listen}peer = \"{peer}\"\nadmin = \"{}\"\nmemory_bytes_max = {:?}\nshards = {}\ndriver = {:?}\n\
              [store]\npaths = [{store:?}]\n[policy]\nDOMaxCacheSize = 100\n[log]\nlevel = \"warn\"\n{tls}\
              [origins.connect]\n",
             admin(address),
@@ -311,6 +318,12 @@ impl Drop for Server {
 /// Where the admin address of a larder is that serves at `address`.
 fn admin(address: SocketAddr) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, address.port() + 1000))
+}
+
+/// Where peers are served by a larder that serves at `address`.
+#[must_use]
+pub fn for_peers(address: SocketAddr) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, address.port() + 3000))
 }
 
 /// Where a server that speaks TLS at `address` speaks plain HTTP.

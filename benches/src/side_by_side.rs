@@ -305,7 +305,7 @@ pub(crate) fn write_out(file: &File, root: &Path) -> Result<()> {
 }
 
 /// Reads the whole object once, by ranges of a piece.
-fn read_through(server: &Server, address: SocketAddr, file: &File) -> Result<()> {
+pub(crate) fn read_through(server: &Server, address: SocketAddr, file: &File) -> Result<()> {
     use larder::demo::client::{Client, Naming};
     let naming = match server.kind {
         kind if kind.is_larder() => Naming::Host,

@@ -2,6 +2,7 @@
 //! once, whatever happens to whoever was to answer it.
 
 use bytes::Bytes;
+use larder_content::ContentId;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::time::Time;
 use larder_storage::flight::Flight;
@@ -16,6 +17,52 @@ pub enum Ask {
     Resolve(ResolveAsk),
     /// Bring pieces in. The asker has claimed them and owns their flights.
     Fetch(FetchAsk),
+    /// Find out which pieces of a content a peer may be offered, which may take a look at the catalogue.
+    Offer(OfferAsk),
+}
+
+/// "Which pieces of this may a peer be offered?"
+#[derive(Debug)]
+pub struct OfferAsk {
+    /// The content.
+    pub content: Arc<Content>,
+    /// By which name the peer asks for it.
+    pub swarm: ContentId,
+    /// Who wants to know.
+    pub reply: OfferReply,
+}
+
+type Offerer = Box<dyn FnOnce(Option<Vec<u32>>) + Send>;
+
+/// Where the pieces go that may be offered. Dropped without an answer it says by itself that there are none.
+pub struct OfferReply(Option<Offerer>);
+
+impl OfferReply {
+    /// A reply that calls `then` once; with None where the content is not shared by that name.
+    pub fn new(then: impl FnOnce(Option<Vec<u32>>) + Send + 'static) -> Self {
+        Self(Some(Box::new(then)))
+    }
+
+    /// Gives the answer.
+    pub fn send(mut self, pieces: Option<Vec<u32>>) {
+        if let Some(then) = self.0.take() {
+            then(pieces);
+        }
+    }
+}
+
+impl Drop for OfferReply {
+    fn drop(&mut self) {
+        if let Some(then) = self.0.take() {
+            then(None);
+        }
+    }
+}
+
+impl fmt::Debug for OfferReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OfferReply")
+    }
 }
 
 /// "What is this URL?"

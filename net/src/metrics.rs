@@ -40,6 +40,28 @@ pub enum Astray {
     Location,
 }
 
+/// Why a peer's connection was ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerRefused {
+    /// It broke the rules of the protocol.
+    Protocol,
+    /// It asked for a content that is not shared here.
+    Unknown,
+    /// It did not say who it is in time.
+    Silent,
+    /// There are too many.
+    Crowded,
+    /// It took no byte, or said nothing, for too long.
+    Stalled,
+    /// A piece that it had been offered was evicted before it was sent.
+    Lost,
+}
+
+/// The labels of [`PeerRefused`], in its order.
+const PEER_REFUSED: [&str; 6] = [
+    "protocol", "unknown", "silent", "crowded", "stalled", "lost",
+];
+
 /// The data plane's figures, cheap to bump from any thread.
 pub struct Figures {
     requests: Vec<Counter>,
@@ -98,6 +120,18 @@ pub struct Figures {
     pub phf_refused: Counter,
     /// Requests that waited for a piece which somebody else was fetching.
     pub coalesced: Counter,
+    /// Connections that peers have opened.
+    pub peer_connections: Gauge,
+    /// Connections of peers accepted.
+    pub peer_accepted: Counter,
+    /// Connections of peers ended for their fault, or for want of what they asked for, by [`PeerRefused`].
+    peer_refused: [Counter; 6],
+    /// Blocks that peers were sent, or were being sent when they left.
+    pub peer_requests: Counter,
+    /// Bytes of pieces sent to peers from the memory tier.
+    pub peer_bytes_memory: Counter,
+    /// Bytes of pieces sent to peers from frames read off a disk.
+    pub peer_bytes_disk: Counter,
     /// Bytes of pieces that were fetched and kept, by [`Way`].
     fetched_bytes: [Counter; 5],
     /// Bytes of blocks that peers sent us, of use or not, by [`PeerType`].
@@ -165,6 +199,13 @@ impl Figures {
             pieces_rejected_sha1: counter!("larder_pieces_rejected_total", "reason" => "sha1"),
             phf_refused: counter!("larder_phf_refused_total"),
             coalesced: counter!("larder_coalesced_requests_total"),
+            peer_connections: gauge!("larder_peer_connections", "direction" => "in"),
+            peer_accepted: counter!("larder_peer_accepted_total"),
+            peer_refused: PEER_REFUSED
+                .map(|why| counter!("larder_peer_refused_total", "why" => why)),
+            peer_requests: counter!("larder_peer_requests_total"),
+            peer_bytes_memory: counter!("larder_peer_sent_bytes_total", "source" => "memory"),
+            peer_bytes_disk: counter!("larder_peer_sent_bytes_total", "source" => "disk"),
             fetched_bytes: Way::ALL
                 .map(|way| counter!("larder_fetched_bytes_total", "source" => way.name())),
             peer_bytes: PEER_TYPES
@@ -232,6 +273,11 @@ impl Figures {
             Astray::Location => return,
         };
         self.hosts_refused.met(host, why, unix_now());
+    }
+
+    /// Counts a peer's connection that was ended.
+    pub fn peer_refused(&self, why: PeerRefused) {
+        self.peer_refused[why as usize].increment(1);
     }
 
     /// Counts a request to a host.
@@ -337,6 +383,26 @@ fn describe() {
     describe_counter!(
         "larder_pieces_rejected_total",
         "Pieces that were not what they should be, by what said so."
+    );
+    describe_gauge!(
+        "larder_peer_connections",
+        "Open connections with peers, by who opened them."
+    );
+    describe_counter!(
+        "larder_peer_accepted_total",
+        "Connections of peers accepted."
+    );
+    describe_counter!(
+        "larder_peer_refused_total",
+        "Connections of peers that were ended, by why."
+    );
+    describe_counter!(
+        "larder_peer_requests_total",
+        "Blocks of pieces that peers asked for and were sent."
+    );
+    describe_counter!(
+        "larder_peer_sent_bytes_total",
+        "Bytes of pieces sent to peers, by where they came from."
     );
     describe_counter!(
         "larder_phf_refused_total",

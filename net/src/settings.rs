@@ -46,6 +46,15 @@ pub struct Settings {
     pub origin_head_timeout_ms: u64,
     /// How long an origin may send nothing in the middle of a body.
     pub origin_stall_timeout_ms: u64,
+    /// How long a peer may take to the end of its handshake; one that says nothing is kept for so long, as the seed's
+    /// Telnet test wants it.
+    pub peer_silence_timeout_ms: u64,
+    /// A peer of which nothing is heard for so long, and that takes no byte, is gone.
+    pub peer_idle_timeout_ms: u64,
+    /// Peers that may be connected to us at once. Beyond that those that have not said who they are make room.
+    pub peer_connections_max: usize,
+    /// Peers that may ask for blocks at once; 0 is all of them. Others have their turn every ten seconds.
+    pub upload_slots_max: usize,
     /// A PEM file with certificate authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     /// The proxy by which origins are asked, where there is one.
@@ -73,6 +82,10 @@ impl Settings {
             connect_timeout_ms: 5_000,
             origin_head_timeout_ms: 20_000,
             origin_stall_timeout_ms: 20_000,
+            peer_silence_timeout_ms: 30_000,
+            peer_idle_timeout_ms: 150_000,
+            peer_connections_max: 4096,
+            upload_slots_max: 0,
             ca_file: None,
             proxy: None,
             policies: Policies::defaults(Role::Appliance, Dialect::Y2018),

@@ -33,9 +33,6 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if args.config.is_none() {
-        tracing::debug!("port 7680 is not listened on: larder serves no peers yet");
-    }
     match sock::raise_open_files() {
         Ok(files) => tracing::debug!("up to {files} files and sockets may be open"),
         Err(error) => tracing::warn!("the limit of open files stays as it is: {error}"),
@@ -86,6 +83,11 @@ fn announce(appliance: &Appliance, config: &Checked) {
         true => String::new(),
         false => format!(", by https on {}", https.join(", ")),
     };
+    let peers: Vec<String> = appliance.peer().iter().map(ToString::to_string).collect();
+    let peers = match peers.is_empty() {
+        true => String::new(),
+        false => format!(", peers on {}", peers.join(", ")),
+    };
     let paths: Vec<String> = config
         .store_paths
         .iter()
@@ -97,7 +99,7 @@ fn announce(appliance: &Appliance, config: &Checked) {
         .unwrap_or_default();
     let store = state.store.figures();
     tracing::info!(
-        "larder {} serves on {}{https} by {} shard threads ({driver}), admin on {}{metrics}; store {} with {} objects, \
+        "larder {} serves on {}{https}{peers} by {} shard threads ({driver}), admin on {}{metrics}; store {} with {} objects, \
          {} MiB of at most {} MiB; memory {} MiB, of it {} MiB for hot pieces",
         env!("CARGO_PKG_VERSION"),
         http.join(", "),

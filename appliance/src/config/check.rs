@@ -1,7 +1,7 @@
 //! From the file as written to a configuration that is in order. The rule: this is a function of the text and of what
 //! the machine is said to be; it changes nothing, so that a file can be checked beside a running appliance.
 
-use super::checked::{Checked, Log, LogFormat};
+use super::checked::{Checked, Log, LogFormat, PeerAddress};
 use super::policy::{self, Policy};
 use super::problem::Problem;
 use super::proxy;
@@ -11,6 +11,7 @@ use larder_net::http::tls::{PairError, PairFiles};
 use larder_net::settings::Settings;
 use larder_proto::http::route::{Authority, OriginRules, RuleError};
 use larder_proto::policy::{Role, cache};
+use larder_proto::swarm::PORT;
 use larder_storage::driver::DriverKind;
 use larder_storage::limits::SizeLimit;
 use std::io;
@@ -21,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub const MEMORY_BYTES_MIN: u64 = 128 << 20;
 const HTTP_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9180;
+const PEER_ADDRESS: &str =
+    "an address and a port, as in \"0.0.0.0:7680\", or \"\" to serve no peers";
 const ADDRESSES: &str = "[\"0.0.0.0:80\", \"[::]:80\"]";
 const ADDRESS: &str = "an address and a port, as in \"127.0.0.1:9180\"";
 
@@ -100,6 +103,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     Ok(Checked {
         http: server.http,
         https: server.https,
+        peer: server.peer,
         tls,
         admin: server.admin,
         metrics: server.metrics,
@@ -126,6 +130,7 @@ struct Server {
     https: Vec<SocketAddr>,
     /// Where the file asks for it.
     https_at: Option<Spotted<()>>,
+    peer: PeerAddress,
     admin: SocketAddr,
     metrics: Option<SocketAddr>,
     admin_names: Vec<String>,
@@ -147,9 +152,7 @@ fn server(section: &mut Section<'_>, machine: &Machine, warnings: &mut Vec<Strin
         key: spot.key,
         at: spot.at,
     });
-    if address(section, "peer", &mut taken).is_some() {
-        warnings.push("server.peer has no effect: larder serves no peers yet".to_owned());
-    }
+    let peer = peer(section, &mut taken);
     let admin = address(section, "admin", &mut taken)
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT)));
     let metrics = address(section, "metrics", &mut taken);
@@ -171,6 +174,7 @@ fn server(section: &mut Section<'_>, machine: &Machine, warnings: &mut Vec<Strin
         http,
         https,
         https_at,
+        peer,
         admin,
         metrics,
         admin_names,
@@ -426,6 +430,20 @@ fn address(
 ) -> Option<SocketAddr> {
     let item = section.text(key, ADDRESS)?;
     one_address(section, &item, ADDRESS, taken)
+}
+
+/// Where peers are served: nowhere, where it is empty.
+fn peer(section: &mut Section<'_>, taken: &mut Vec<SocketAddr>) -> PeerAddress {
+    let Some(item) = section.text("peer", PEER_ADDRESS) else {
+        return PeerAddress::IfFree(SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)));
+    };
+    if item.value.is_empty() {
+        return PeerAddress::Nowhere;
+    }
+    match one_address(section, &item, PEER_ADDRESS, taken) {
+        Some(address) => PeerAddress::At(address),
+        None => PeerAddress::Nowhere,
+    }
 }
 
 fn one_address(

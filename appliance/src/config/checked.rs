@@ -38,6 +38,17 @@ impl Default for Log {
     }
 }
 
+/// Where peers are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerAddress {
+    /// Here; port 0 is one that the kernel chooses.
+    At(SocketAddr),
+    /// Here, unless something else listens there: nobody has asked for it, so it is no reason not to start.
+    IfFree(SocketAddr),
+    /// Nowhere.
+    Nowhere,
+}
+
 /// A configuration that is in order.
 #[derive(Clone, Debug)]
 pub struct Checked {
@@ -45,6 +56,8 @@ pub struct Checked {
     pub http: Vec<SocketAddr>,
     /// Where clients are served by https.
     pub https: Vec<SocketAddr>,
+    /// Where peers are served.
+    pub peer: PeerAddress,
     /// The certificates that they are shown; the first is for those who ask for no other.
     pub tls: Vec<PairFiles>,
     /// Where administrators are.
@@ -86,6 +99,7 @@ impl Checked {
         Self {
             http: vec![any_port],
             https: Vec::new(),
+            peer: PeerAddress::At(any_port),
             tls: Vec::new(),
             admin: any_port,
             metrics: None,

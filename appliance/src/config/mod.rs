@@ -13,7 +13,7 @@ mod tls;
 mod typed;
 
 pub use check::{MEMORY_BYTES_MIN, Machine, check};
-pub use checked::{Checked, Log, LogFormat};
+pub use checked::{Checked, Log, LogFormat, PeerAddress};
 pub use policy::{Policy, Value, names as policy_names};
 pub use problem::{Problem, Problems};
 

@@ -44,7 +44,7 @@ enum Effect {
 use Effect::{Lacks, Obeyed};
 use Kind::{Flag, Folder, Guid, Hosts, Hours, Number, OneOf, Source, Words};
 
-const PEERS: Effect = Lacks("larder serves no peers yet");
+const PEERS: Effect = Lacks("larder does not go by it yet");
 const RATES: Effect = Lacks("larder does not limit bandwidth yet");
 const CACHE_HOSTS: Effect = Lacks("larder asks no cache hosts yet");
 const SECONDS_MAX: u64 = 4_294_967_295;
@@ -86,7 +86,7 @@ const KEYS: &[(&str, Kind, Effect)] = &[
         Number(0, 100, "percent"),
         RATES,
     ),
-    ("DOMaxUploadBandwidth", Number(0, RATE_MAX, "KB/s"), PEERS),
+    ("DOMaxUploadBandwidth", Number(0, RATE_MAX, "KB/s"), Obeyed),
     ("DOMonthlyUploadDataCap", Number(0, RATE_MAX, "GB"), PEERS),
     ("DOMinBackgroundQoS", Number(1, RATE_MAX, "KB/s"), PEERS),
     ("DOAllowVPNPeerCaching", Flag, PEERS),

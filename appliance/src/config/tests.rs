@@ -329,10 +329,8 @@ fn what_has_no_effect_yet_is_told() {
     assert_eq!(
         told,
         [
-            "server.peer",
             "server.memory_bytes_max",
             "policy.DODownloadMode",
-            "policy.DOMaxUploadBandwidth",
             "policy.DOAllowVPNPeerCaching",
             "policy.DOSetHoursToLimitForegroundDownloadBandwidth",
             "coordinator.mode",

@@ -53,7 +53,7 @@ impl Home {
     pub(crate) fn write(&self, more: &str) {
         let store = self.store();
         let text = format!(
-            "[server]\nhttp = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\nmemory_bytes_max = \"192MiB\"\n{more}\n\
+            "[server]\nhttp = [\"127.0.0.1:0\"]\npeer = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nmemory_bytes_max = \"192MiB\"\n{more}\n\
              [store]\npaths = [{store:?}]\n"
         );
         fs::write(self.config(), text).expect("written");
@@ -93,6 +93,7 @@ pub(crate) struct Serving {
     lines: Receiver<String>,
     seen: Vec<String>,
     pub(crate) http: SocketAddr,
+    pub(crate) peer: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) metrics: Option<SocketAddr>,
 }
@@ -107,6 +108,7 @@ impl Serving {
             lines,
             seen: Vec::new(),
             http: nowhere,
+            peer: nowhere,
             admin: nowhere,
             metrics: None,
         };
@@ -117,6 +119,7 @@ impl Serving {
             rest[..end].parse().ok()
         };
         serving.http = after(" serves on ").expect("the address of clients");
+        serving.peer = after("peers on ").expect("the address of peers");
         serving.admin = after("admin on ").expect("the admin address");
         serving.metrics = after("metrics on ");
         serving

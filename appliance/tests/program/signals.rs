@@ -22,7 +22,7 @@ fn a_reload_takes_what_it_can_and_names_what_needs_a_restart() {
     home.write("site = \"bonn\"\nadmin_names = 7");
     serving.signal("HUP");
     let line = serving.line_with("server.admin_names: is of type integer");
-    assert!(line.contains("larder.toml:6:15: "), "{line}");
+    assert!(line.contains("larder.toml:7:15: "), "{line}");
     serving.line_with("the settings stay as they were");
     let (status, answer) = serving.ask("GET /metrics\nHost: larder.example.org");
     assert_eq!(status, 200);

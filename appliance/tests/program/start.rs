@@ -10,8 +10,8 @@ fn a_mistake_is_told_alike_by_check_config_and_serve() {
     let config = home.config();
     let config = config.to_string_lossy();
     let expected = format!(
-        "{config}:5:8: server.site: is of type integer; write a short name, as in \"berlin\"\n\
-         {config}:6:1: server.foo: is not known; take it out, or use one of: http, https, peer, admin, metrics, \
+        "{config}:6:8: server.site: is of type integer; write a short name, as in \"berlin\"\n\
+         {config}:7:1: server.foo: is not known; take it out, or use one of: http, https, peer, admin, metrics, \
          admin_names, memory_bytes_max, site, shards, driver, cache_status\n"
     );
     for command in [
@@ -26,14 +26,16 @@ fn a_mistake_is_told_alike_by_check_config_and_serve() {
 
 #[test]
 fn a_file_in_order_is_said_to_be_and_what_has_no_effect_is_warned_of() {
-    let home = Home::new("site = \"berlin\"\npeer = \"127.0.0.1:7680\"");
+    let home = Home::new("site = \"berlin\"\n[coordinator]\nmode = \"embedded\"");
     let config = home.config();
     let config = config.to_string_lossy();
     let (code, out, err) = home.run(&["check-config", &config]);
     assert_eq!((code, out), (Some(0), format!("{config}: in order\n")));
     assert_eq!(
         err,
-        format!("{config}: warning: server.peer has no effect: larder serves no peers yet\n")
+        format!(
+            "{config}: warning: coordinator.mode has no effect: larder has no coordinator yet\n"
+        )
     );
     let (code, _, err) = home.run(&["check-config", "/nowhere/larder.toml"]);
     assert_eq!(code, Some(1));

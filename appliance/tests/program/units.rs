@@ -5,7 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const UNITS: [&str; 3] = ["larder.service", "larder.socket", "larder-https.socket"];
+const UNITS: [&str; 4] = [
+    "larder.service",
+    "larder.socket",
+    "larder-https.socket",
+    "larder-peer.socket",
+];
 
 fn units() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd")

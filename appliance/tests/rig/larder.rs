@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 pub(crate) const HTTP_PORT: u16 = 8080;
 pub(crate) const HTTPS_PORT: u16 = 8443;
+pub(crate) const PEER_PORT: u16 = 7680;
 pub(crate) const ADMIN_PORT: u16 = 9180;
 
 /// The host names of one family (facts: clients, section 1.8), and names of others.
@@ -82,7 +83,8 @@ impl Larder {
             .unwrap_or(directory.path().join("store"));
         fs::create_dir_all(&store).expect("made");
         let mut config = format!(
-            "[server]\nhttp = [\"{address}:{HTTP_PORT}\"]\nadmin = \"{address}:{ADMIN_PORT}\"\n\
+            "[server]\nhttp = [\"{address}:{HTTP_PORT}\"]\npeer = \"{address}:{PEER_PORT}\"\n\
+             admin = \"{address}:{ADMIN_PORT}\"\n\
              memory_bytes_max = \"256MiB\"\ndriver = \"{driver}\"\n{}\n[store]\npaths = [{:?}]\n",
             setup.server, store
         );
@@ -156,6 +158,10 @@ impl Larder {
 
     pub(crate) fn https(&self) -> SocketAddr {
         SocketAddr::from((self.address, HTTPS_PORT))
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        SocketAddr::from((self.address, PEER_PORT))
     }
 
     pub(crate) fn admin(&self) -> SocketAddr {

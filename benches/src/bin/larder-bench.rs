@@ -45,6 +45,7 @@ commands! {
     #[command(hide = true)]
     Origin(figures::shaped::FarEnd),
     PatchMorning(figures::patch_morning::PatchMorning),
+    Peers(figures::peers::Peers),
     Restart(figures::restart::Restart),
     SideBySide(command::SideBySide),
     SlotWrites(figures::slot_writes::SlotWrites),

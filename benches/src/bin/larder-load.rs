@@ -6,6 +6,7 @@ use clap::Parser;
 use larder::demo::content::File;
 use larder_benches::load::{Load, Order, Watch};
 use larder_benches::secure;
+use larder_content::ContentId;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -53,6 +54,9 @@ struct Args {
     /// One answer in so many of a connection is read and compared; 0: none.
     #[arg(long, default_value_t = 256)]
     compare_every: u64,
+    /// Ask as a peer of this swarm (`DO-..`), by blocks instead of ranges.
+    #[arg(long, conflicts_with = "tls")]
+    swarm: Option<ContentId>,
     /// Speak TLS, and trust this certificate (PEM).
     #[arg(long)]
     tls: Option<std::path::PathBuf>,
@@ -96,6 +100,7 @@ fn main() -> anyhow::Result<ExitCode> {
         warm_up: Duration::from_secs_f64(args.warm_up_seconds),
         duration: Duration::from_secs_f64(args.seconds),
         compare_every: args.compare_every,
+        swarm: args.swarm,
         tls: args.tls.as_deref().map(secure::client).transpose()?,
         watch: args
             .watch_core

@@ -10,6 +10,7 @@ pub mod index_size;
 pub mod mixed;
 pub mod once;
 pub mod patch_morning;
+pub mod peers;
 pub mod restart;
 pub mod shaped;
 pub mod slot_writes;

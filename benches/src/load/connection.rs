@@ -4,6 +4,9 @@
 use super::stream::Stream;
 use super::{Load, Order};
 use crate::latency::Latencies;
+use larder_content::span::{piece_of, piece_start};
+use larder_proto::swarm::wire::{PIECE_HEAD_BYTES, piece_head};
+use larder_proto::swarm::{Block, Message};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Instant;
@@ -132,13 +135,17 @@ impl Connection {
                 let Some((start, end)) = self.next_range(load, shared) else {
                     break;
                 };
-                write!(
-                    self.requests,
-                    "GET {} HTTP/1.1\r\nHost: {}\r\nRange: bytes={start}-{}\r\n\r\n",
-                    load.file.path,
-                    load.host,
-                    end - 1
-                )?;
+                if load.swarm.is_some() {
+                    Message::Request(block(start, end)).write(&mut self.requests);
+                } else {
+                    write!(
+                        self.requests,
+                        "GET {} HTTP/1.1\r\nHost: {}\r\nRange: bytes={start}-{}\r\n\r\n",
+                        load.file.path,
+                        load.host,
+                        end - 1
+                    )?;
+                }
                 self.asked.push_back(Asked { start, end, at });
             }
         }
@@ -188,7 +195,12 @@ impl Connection {
             let (at, compare) = match self.reading {
                 Reading::Body { at, compare } => (at, compare),
                 Reading::Head => {
-                    let Some(end) = head_end(&self.buffer[self.used..self.have], asked)? else {
+                    let held = &self.buffer[self.used..self.have];
+                    let end = match load.swarm {
+                        Some(_) => block_begins(held, asked)?,
+                        None => head_end(held, asked)?,
+                    };
+                    let Some(end) = end else {
                         self.fill(self.room)?;
                         continue;
                     };
@@ -276,6 +288,26 @@ fn shuffled(mut number: u64, count: u64) -> u64 {
         if number < count {
             return number;
         }
+    }
+}
+
+/// The block of a range that lies in one piece.
+fn block(start: u64, end: u64) -> Block {
+    let piece = piece_of(start);
+    let within = start - piece_start(piece);
+    Block {
+        piece,
+        offset: u32::try_from(within).unwrap_or(u32::MAX),
+        len: u32::try_from(end - start).unwrap_or(u32::MAX),
+    }
+}
+
+/// Where a block's bytes begin, if all that stands before them is there. It must be the asked one.
+fn block_begins(bytes: &[u8], asked: Asked) -> io::Result<Option<usize>> {
+    match bytes.get(..PIECE_HEAD_BYTES) {
+        None => Ok(None),
+        Some(head) if head == piece_head(block(asked.start, asked.end)) => Ok(Some(head.len())),
+        Some(head) => Err(wrong(&format!("not the asked block: {head:?}"))),
     }
 }
 

@@ -1,5 +1,8 @@
 //! One end of a connection to a server, with TLS or without. The rule: nothing here waits, but for the handshake.
 
+use larder_content::ContentId;
+use larder_proto::swarm::wire::{Decoder, Incoming};
+use larder_proto::swarm::{Handshake, Message, PeerId};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, BufReader, Read, Write};
@@ -48,6 +51,32 @@ impl Stream {
             socket: BufReader::with_capacity(RECEIVED_BYTES, socket),
             waste: vec![0; RECEIVED_BYTES],
         })))
+    }
+
+    /// Connects as a peer of a swarm, and waits until it may ask.
+    pub(super) fn join(address: SocketAddr, swarm: ContentId) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        let handshake = Handshake {
+            swarm,
+            peer: PeerId([0xbe; 16]),
+            suffix: [0; 4],
+        };
+        let mut hello = handshake.to_bytes().to_vec();
+        Message::Interested.write(&mut hello);
+        socket.write_all(&hello)?;
+        let (mut decoder, mut byte) = (Decoder::new(), [0]);
+        loop {
+            // One by one, so that nothing is read that belongs to the first block.
+            socket.read_exact(&mut byte)?;
+            let heard = decoder
+                .next(&mut byte.as_slice())
+                .map_err(io::Error::other)?;
+            if heard == Some(Incoming::Message(Message::Unchoke)) {
+                socket.set_nonblocking(true)?;
+                return Ok(Self::Plain(socket));
+            }
+        }
     }
 
     /// Received bytes may be held here, of which the kernel knows nothing.

@@ -32,6 +32,7 @@ fn against_the_origin(of_server: u64, order: Order) -> Outcome {
             _ => Duration::from_millis(100),
         },
         compare_every: 2,
+        swarm: None,
         tls: None,
         watch: None,
     };

@@ -29,7 +29,7 @@ pub use sources::{Sources, Way};
 pub use through::ThroughBody;
 pub(crate) use through::end_to_end;
 
-use crate::ask::{Answer, Ask, FetchAsk};
+use crate::ask::{Answer, Ask, FetchAsk, OfferAsk};
 use crate::clock::Clock;
 use crate::metrics::Figures;
 use crate::origin::OriginClient;
@@ -177,6 +177,17 @@ impl Answer for Download {
                 self.0.runtime.spawn(inner.resolve(ask));
             }
             Ask::Fetch(ask) => self.0.fetch(ask),
+            Ask::Offer(OfferAsk {
+                content,
+                swarm,
+                reply,
+            }) => {
+                let store = self.0.store.clone();
+                // Where the runtime is being shut down, the reply is dropped, and says that there is nothing.
+                drop(self.0.runtime.spawn_blocking(move || {
+                    reply.send(store.offered(&content, &swarm));
+                }));
+            }
         }
     }
 }

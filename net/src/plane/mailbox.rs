@@ -11,10 +11,17 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Speaks {
+    Http,
+    Peer,
+}
+
 /// One piece of news.
 pub(crate) enum Note {
     /// A connection that another shard accepted.
-    Socket(OwnedFd),
+    Socket(OwnedFd, Speaks),
     /// What a connection's request number `serial` asked to be resolved.
     Resolved {
         token: Token,
@@ -23,6 +30,14 @@ pub(crate) enum Note {
     },
     /// A piece that a connection watches has more bytes, is whole, or failed.
     Progress(Token, PieceId),
+    /// Which pieces a peer's connection may be offered; None where its content is not shared after all.
+    Offered {
+        token: Token,
+        serial: u32,
+        pieces: Option<Vec<u32>>,
+    },
+    /// A piece can be offered to peers from now on.
+    Landed(PieceId),
     /// Stop accepting, end connections as they become idle.
     Drain,
     /// End now.
@@ -35,6 +50,8 @@ pub(crate) struct Mailbox {
     wake: OnceLock<Arc<dyn Wake>>,
     /// Connections it has or will have.
     pub(crate) connections: AtomicUsize,
+    /// Those of them that are peers'.
+    pub(crate) peers: AtomicUsize,
     /// Turns of its loop.
     pub(crate) turns: AtomicU64,
     /// Its thread runs.
@@ -47,6 +64,7 @@ impl Mailbox {
             notes: SegQueue::new(),
             wake: OnceLock::new(),
             connections: AtomicUsize::new(0),
+            peers: AtomicUsize::new(0),
             turns: AtomicU64::new(0),
             alive: AtomicBool::new(false),
         }

@@ -1,9 +1,10 @@
-//! The shard threads, together. The rule: a listening socket is never closed while the plane lives, and a connection
+//! The shard threads, together, which serve clients by HTTP and peers by the swarm protocol. The rule: a listening socket is never closed while the plane lives, and a connection
 //! that was accepted is answered or told to come back.
 
 mod mailbox;
 pub(crate) mod shard;
 mod timers;
+mod uploads;
 
 use crate::ask::Answer;
 use crate::clock::Clock;
@@ -11,16 +12,18 @@ use crate::http::handoff::TakeOver;
 use crate::metrics::Figures;
 use crate::plane::mailbox::{Mailbox, Note};
 use crate::plane::shard::{Common, Shard};
+use crate::plane::uploads::Uploads;
 use crate::settings::Settings;
 use crate::sock;
 use arc_swap::ArcSwap;
+use larder_proto::swarm::PeerId;
 use larder_storage::driver::DriverKind;
 use larder_storage::store::Store;
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -36,6 +39,17 @@ pub struct PlaneOptions {
     pub prefer: Option<DriverKind>,
     /// Bytes of frames for cold reads, of each shard.
     pub arena_bytes: u64,
+    /// What chance begins with, where peers wait for a slot.
+    pub seed: u64,
+}
+
+/// The sockets that the plane accepts on.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For clients, by HTTP.
+    pub http: Vec<TcpListener>,
+    /// For peers.
+    pub peer: Vec<TcpListener>,
 }
 
 /// What the plane works with.
@@ -52,6 +66,8 @@ pub struct PlaneParts {
     pub figures: Arc<Figures>,
     /// What time it is.
     pub clock: Clock,
+    /// Who this appliance is among peers.
+    pub peer_id: PeerId,
 }
 
 impl fmt::Debug for PlaneParts {
@@ -88,23 +104,31 @@ impl Plane {
     /// A thread or a driver can not be had, in words that say what to do.
     pub fn start(
         options: PlaneOptions,
-        listeners: Vec<TcpListener>,
+        listeners: Listeners,
         parts: PlaneParts,
     ) -> io::Result<Self> {
         let shards = match options.shards {
             0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
             shards => shards,
         };
-        for listener in &listeners {
+        let for_clients = listeners.http.len();
+        let mut listeners = listeners;
+        let mut all = std::mem::take(&mut listeners.http);
+        all.append(&mut listeners.peer);
+        for listener in &all {
             // Accepted sockets inherit it. What is sent is whole already; nothing is to wait for an acknowledgement.
             listener_is_prompt(listener)?;
         }
         let common = Arc::new(Common {
             sendfile_is_safe: parts.store.ram().sendfile_is_safe(),
             mailboxes: (0..shards).map(|_| Arc::new(Mailbox::new())).collect(),
+            uploads: Uploads::new(parts.clock.now()),
             parts,
-            listeners,
+            listeners: all,
+            for_clients,
         });
+        let landing: Weak<Common> = Arc::downgrade(&common);
+        common.parts.store.watch_landings(landing);
         if let Some(why) = common.parts.store.ram().sendfile_refused_because() {
             tracing::warn!(
                 "hot pieces are copied to their sockets instead of sent by sendfile: {why}"

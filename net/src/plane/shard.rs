@@ -4,6 +4,7 @@
 mod body;
 mod decide;
 mod link;
+mod peer;
 
 pub(crate) use body::failure;
 pub(crate) use decide::Stored;
@@ -11,19 +12,21 @@ pub(crate) use link::Before;
 
 use crate::http::handoff::HandedOver;
 use crate::http::small::write_refusal;
-use crate::plane::mailbox::{Mailbox, Note};
+use crate::plane::mailbox::{Mailbox, Note, Speaks};
 use crate::plane::timers::Timers;
+use crate::plane::uploads::{Allowance, Uploads};
 use crate::plane::{PlaneParts, ShardReport};
 use crate::settings::Settings;
 use larder_proto::answer::http_date;
-use larder_proto::http::conn::{Action, Conn, Event as Happened, Refuse, Timeouts};
+use larder_proto::http::conn::{Action, Conn, Event as Happened, Refuse};
 use larder_proto::time::{Time, UnixSecs};
 use larder_storage::arena::Arena;
 use larder_storage::driver::{Driver, Event, Token};
 use larder_storage::driver_any::{AnyDriver, open_driver};
 use larder_storage::flight::Flight;
 use larder_storage::store::{DiskPiece, SlabRead};
-use link::{Link, Links, Source};
+use link::{Brain, Link, Links, Patience};
+use peer::Peers;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, TcpListener};
@@ -44,7 +47,12 @@ const IDLE_BUFFER_BYTES: usize = 8 << 10;
 #[derive(Debug)]
 pub(crate) struct Common {
     pub(crate) parts: PlaneParts,
+    /// Those for clients, then those for peers.
     pub(crate) listeners: Vec<TcpListener>,
+    /// How many of them are for clients.
+    pub(crate) for_clients: usize,
+    /// What peers may be sent.
+    pub(crate) uploads: Uploads,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     pub(crate) sendfile_is_safe: bool,
 }
@@ -87,7 +95,10 @@ pub(crate) struct Shard {
     links: Links,
     timers: Timers,
     settings: Arc<Settings>,
-    timeouts: Timeouts,
+    patience: Patience,
+    peers: Peers,
+    /// What may be sent to peers without asking again.
+    allowance: Allowance,
     now: Time,
     unix: UnixSecs,
     date: [u8; 29],
@@ -134,7 +145,13 @@ impl Shard {
             arena,
             links: Links::default(),
             timers: Timers::new(now),
-            timeouts: timeouts(&settings),
+            patience: Patience::of(&settings),
+            peers: Peers::new(
+                &settings,
+                common.mailboxes.len(),
+                options.seed ^ number as u64,
+            ),
+            allowance: Allowance::default(),
             settings,
             now,
             unix,
@@ -195,6 +212,7 @@ impl Shard {
             for token in due.drain(..) {
                 self.due(token);
             }
+            self.turn_slots();
             self.serve_line();
             self.listen_again();
             if self.stopping && self.links.len() == 0 {
@@ -214,7 +232,7 @@ impl Shard {
         let current = parts.settings.load();
         if !Arc::ptr_eq(&current, &self.settings) {
             self.settings = Arc::clone(&current);
-            self.timeouts = timeouts(&self.settings);
+            self.patience = Patience::of(&self.settings);
         }
     }
 
@@ -237,7 +255,7 @@ impl Shard {
 
     fn happened(&mut self, event: Event) {
         match event {
-            Event::Accepted { fd, .. } => self.accepted(fd),
+            Event::Accepted { listener, fd } => self.accepted(listener, fd),
             Event::AcceptFailed { listener, error } => {
                 self.common.parts.figures.accept_failures.increment(1);
                 tracing::warn!(%error, "cannot accept connections just now; raise the limit on open files if this stays");
@@ -276,7 +294,7 @@ impl Shard {
 
     fn told(&mut self, note: Note) {
         match note {
-            Note::Socket(fd) => self.welcome(fd),
+            Note::Socket(fd, speaks) => self.welcome(fd, speaks),
             Note::Resolved {
                 token,
                 serial,
@@ -293,6 +311,20 @@ impl Shard {
                     self.news.push_back(News::Of(token, Happened::Arrived));
                 }
             }
+            Note::Offered {
+                token,
+                serial,
+                pieces,
+            } => {
+                if let Some(mut link) = self.links.take(token) {
+                    if link.serial == serial {
+                        self.offered(&mut link, pieces);
+                    }
+                    self.links.put(link);
+                    self.news.push_back(News::Of(token, Happened::Arrived));
+                }
+            }
+            Note::Landed(id) => self.landed(id),
             Note::Drain => {
                 self.draining = true;
                 for listener in 0..self.common.listeners.len() {
@@ -316,9 +348,16 @@ impl Shard {
 
     /// A connection was accepted here: it goes to the least loaded shard, which costs less than one that is served by a
     /// busy core for as long as it lives.
-    fn accepted(&mut self, fd: OwnedFd) {
-        self.common.parts.figures.accepted.increment(1);
-        self.common.parts.figures.connections.increment(1.0);
+    fn accepted(&mut self, listener: u32, fd: OwnedFd) {
+        let figures = &self.common.parts.figures;
+        let speaks = if (listener as usize) < self.common.for_clients {
+            figures.accepted.increment(1);
+            figures.connections.increment(1.0);
+            Speaks::Http
+        } else {
+            figures.peer_accepted.increment(1);
+            Speaks::Peer
+        };
         let load = |mailbox: &Arc<Mailbox>| mailbox.connections.load(Ordering::Relaxed);
         let others = self.common.mailboxes.iter().enumerate();
         let least = others
@@ -329,15 +368,18 @@ impl Shard {
             && load(mailbox) < load(&self.mailbox)
         {
             mailbox.connections.fetch_add(1, Ordering::Relaxed);
-            mailbox.tell(Note::Socket(fd));
+            mailbox.tell(Note::Socket(fd, speaks));
             return;
         }
         self.mailbox.connections.fetch_add(1, Ordering::Relaxed);
-        self.welcome(fd);
+        self.welcome(fd, speaks);
     }
 
-    fn welcome(&mut self, socket: OwnedFd) {
-        let conn = Conn::new(self.now, self.draining);
+    fn welcome(&mut self, socket: OwnedFd, speaks: Speaks) {
+        if speaks == Speaks::Peer {
+            return self.welcome_peer(socket);
+        }
+        let conn = Brain::Http(Conn::new(self.now, self.draining));
         let token = self.links.add(|token| Link::new(socket, token, conn));
         let event = if self.stopping {
             Happened::Stop
@@ -351,6 +393,9 @@ impl Shard {
     fn due(&mut self, token: Token) {
         if let Some(link) = self.links.get(token) {
             link.armed = None;
+            if std::mem::take(&mut link.paced) {
+                self.tell(token, Happened::Arrived);
+            }
             self.tell(token, Happened::Tick);
         }
     }
@@ -363,11 +408,7 @@ impl Shard {
             };
             if let Some(link) = self.links.get(holder) {
                 link.holds = false;
-                if let Some(body) = &mut link.body
-                    && matches!(body.source, Source::Disk { .. })
-                {
-                    body.source = Source::Unknown;
-                }
+                link.give_up_frame();
             }
         }
         // Some of those in line may be gone, or be served from memory by now: the next ones are not to wait for that.
@@ -390,9 +431,12 @@ impl Shard {
         let Some(mut link) = self.links.take(token) else {
             return;
         };
-        link.conn.apply(event, &self.timeouts, self.now);
+        link.conn.apply(event, &self.patience, self.now);
         let mut inbox = std::mem::take(&mut link.inbox);
-        let fate = self.act(&mut link, &mut inbox);
+        let fate = match link.conn {
+            Brain::Http(_) => self.act(&mut link, &mut inbox),
+            Brain::Peer(_) => self.act_for_peer(&mut link, &mut inbox),
+        };
         if std::mem::take(&mut link.held_back) {
             // No further answer has followed: what waits for one leaves now, which saying this again makes it do.
             let _ = socket2::SockRef::from(&link.socket).set_tcp_nodelay(true);
@@ -412,7 +456,7 @@ impl Shard {
             inbox = Vec::new();
         }
         link.inbox = inbox;
-        if let Some(deadline) = link.conn.deadline(&self.timeouts)
+        if let Some(deadline) = link.conn.deadline(&self.patience)
             && link.armed.is_none_or(|armed| deadline < armed)
         {
             link.armed = Some(deadline);
@@ -425,7 +469,10 @@ impl Shard {
     fn act(&mut self, link: &mut Link, inbox: &mut Vec<u8>) -> Fate {
         loop {
             let fd = link.socket.as_raw_fd();
-            let event = match link.conn.next(inbox, self.now) {
+            let Brain::Http(conn) = &mut link.conn else {
+                return Fate::Closed;
+            };
+            let event = match conn.next(inbox, self.now) {
                 Action::Rest => return Fate::Open,
                 Action::Receive => {
                     self.driver.recv(link.token, fd);
@@ -464,7 +511,7 @@ impl Shard {
                     return Fate::Closed;
                 }
             };
-            link.conn.apply(event, &self.timeouts, self.now);
+            link.conn.apply(event, &self.patience, self.now);
         }
     }
 
@@ -515,7 +562,10 @@ impl Shard {
         link.unwatch();
         self.links.remove(link.token);
         self.mailbox.connections.fetch_sub(1, Ordering::Relaxed);
-        self.common.parts.figures.connections.decrement(1.0);
+        match link.conn {
+            Brain::Http(_) => self.common.parts.figures.connections.decrement(1.0),
+            Brain::Peer(_) => self.peer_is_gone(link),
+        }
     }
 }
 
@@ -523,14 +573,6 @@ impl Drop for Shard {
     fn drop(&mut self) {
         self.mailbox.alive.store(false, Ordering::Release);
         self.mailbox.connections.store(0, Ordering::Relaxed);
-    }
-}
-
-fn timeouts(settings: &Settings) -> Timeouts {
-    Timeouts {
-        idle: Duration::from_millis(settings.idle_timeout_ms),
-        head: Duration::from_millis(settings.head_timeout_ms),
-        stall: Duration::from_millis(settings.send_stall_timeout_ms),
-        first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
+        self.mailbox.peers.store(0, Ordering::Release);
     }
 }

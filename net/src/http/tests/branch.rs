@@ -7,8 +7,9 @@ use crate::download::tests::script::{Asked, Object, Origin, Step};
 use crate::download::tests::world::World;
 use crate::http::hyper_service::HyperService;
 use crate::metrics::Figures;
-use crate::plane::{Plane, PlaneOptions, PlaneParts};
+use crate::plane::{Listeners, Plane, PlaneOptions, PlaneParts};
 use crate::settings::Settings;
+use larder_proto::swarm::PeerId;
 use larder_storage::driver::DriverKind;
 use larder_storage::store::StoreOptions;
 use metrics::Counter;
@@ -89,6 +90,7 @@ impl Branch {
             shards: 1,
             prefer: driver,
             arena_bytes: 4 << 20,
+            seed: 1,
         };
         let parts = PlaneParts {
             store: world.store.clone(),
@@ -97,8 +99,17 @@ impl Branch {
             take_over: Arc::new(service.clone()),
             figures,
             clock: world.clock,
+            peer_id: PeerId([7; 16]),
         };
-        let plane = Plane::start(options, vec![listener], parts).expect("a plane");
+        let plane = Plane::start(
+            options,
+            Listeners {
+                http: vec![listener],
+                peer: Vec::new(),
+            },
+            parts,
+        )
+        .expect("a plane");
         let reports = plane.reports();
         let is_meant = |kind: DriverKind| driver.is_none_or(|driver| driver == kind);
         assert!(reports.iter().all(|r| is_meant(r.driver)), "{reports:?}");

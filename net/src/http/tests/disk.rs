@@ -24,7 +24,7 @@ on_each_driver!(
 const MIB: usize = 1 << 20;
 
 /// Puts an object up and has it stored.
-fn stored(rig: &Rig, path: &str, length: usize) {
+pub(super) fn stored(rig: &Rig, path: &str, length: usize) {
     rig.origin.content(path, length as u64);
     let (landed, sent) = (rig.origin.landed(), rig.sent.sum());
     assert!(rig.client().get(path, "").body == body(0, length));
@@ -165,7 +165,7 @@ fn the_second_touch_brings_a_piece_to_memory(rig: Rig) {
 }
 
 /// Flips a bit on disk, `at` bytes into the object.
-fn damage(rig: &Rig, at: usize) {
+pub(super) fn damage(rig: &Rig, at: usize) {
     let sector = body((at / 4096 * 4096) as u64, 4096);
     // The bytes of a piece are the same in all of its blocks.
     let block = at % MIB / (64 << 10);

@@ -10,6 +10,8 @@ mod forty;
 mod lies;
 mod misses;
 mod origin;
+mod peer;
+mod peers;
 pub(crate) mod raw;
 mod version;
 mod windows;
@@ -17,7 +19,7 @@ mod windows;
 use crate::clock::Clock;
 use crate::http::handoff::{HandedOver, TakeOver};
 use crate::metrics::Figures;
-use crate::plane::{Plane, PlaneOptions, PlaneParts};
+use crate::plane::{Listeners, Plane, PlaneOptions, PlaneParts};
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_proto::http::route::OriginRules;
@@ -71,6 +73,8 @@ struct Rig {
     /// None once it was stopped.
     plane: Option<Plane>,
     address: SocketAddr,
+    /// Where peers are served.
+    peer_address: SocketAddr,
     origin: Arc<Origin>,
     settings: Arc<ArcSwap<Settings>>,
     given: Receiver<HandedOver>,
@@ -131,10 +135,13 @@ impl Rig {
         let (give, given) = channel();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
+        let peer = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let peer_address = peer.local_addr().expect("an address");
         let options = PlaneOptions {
             shards,
             prefer: Some(driver),
             arena_bytes: 4 << 20,
+            seed: 1,
         };
         let sent = Sent::default();
         let parts = PlaneParts {
@@ -144,8 +151,17 @@ impl Rig {
             take_over: Arc::new(Giver(Mutex::new(give))),
             figures: Arc::new(sent.figures()),
             clock,
+            peer_id: peer::RIG,
         };
-        let plane = Plane::start(options, vec![listener], parts).expect("a plane");
+        let plane = Plane::start(
+            options,
+            Listeners {
+                http: vec![listener],
+                peer: vec![peer],
+            },
+            parts,
+        )
+        .expect("a plane");
         assert!(
             plane.reports().iter().all(|r| r.driver == driver),
             "{:?}",
@@ -154,6 +170,7 @@ impl Rig {
         Self {
             plane: Some(plane),
             address,
+            peer_address,
             origin,
             settings,
             given,

@@ -295,6 +295,10 @@ impl Answer for Origin {
     fn ask(&self, ask: Ask) {
         match ask {
             Ask::Resolve(ask) => self.resolve(ask),
+            Ask::Offer(ask) => {
+                let pieces = self.store.offered(&ask.content, &ask.swarm);
+                ask.reply.send(pieces);
+            }
             Ask::Fetch(ask) => match &*self.work.lock().expect("unpoisoned") {
                 Some(work) => work.send(ask).expect("the origin runs"),
                 None => {

@@ -2,13 +2,16 @@
 //! final (a frame's filled part, or what was verified after a read), or not at all.
 
 use super::link::{Body, Link, OF_A_READ, Source};
+use super::peer::GONE;
 use super::{News, ReadUnderWay, Shard};
 use crate::http::described::facts_of;
 use crate::sock;
 use larder_content::{BLOCK_BYTES, PieceId, Span};
 use larder_proto::answer;
+use larder_proto::bucket::Take;
 use larder_proto::http::conn::{Event as Happened, Failure, Remedy};
 use larder_proto::http::walk::{Part, Walk};
+use larder_proto::swarm::wire::piece_head;
 use larder_storage::buf::IoBuf;
 use larder_storage::driver::{Driver, Token};
 use larder_storage::flight::{FlightError, FlightState, Watch, Watcher};
@@ -19,7 +22,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 /// What one connection may send in one go; then others have their turn.
-const TURN_BYTES: u64 = 2 << 20;
+pub(super) const TURN_BYTES: u64 = 2 << 20;
 
 /// A part of at most so many bytes leaves in one call with its head: copying it costs less than the second call. Where
 /// the next answer follows at once, larger ones gain by sharing a segment with it.
@@ -44,11 +47,12 @@ enum Ready {
 impl Shard {
     /// Sends what comes next of an answer, as much as goes.
     pub(super) fn send(&mut self, link: &mut Link, inbox: &[u8]) -> Happened {
-        if let Some(mut body) = link.body.take()
-            && let Some(event) = self.send_body(link, &mut body, inbox)
-        {
-            link.body = Some(body);
-            return event;
+        if let Some(mut body) = link.body.take() {
+            if let Some(event) = self.send_body(link, &mut body, inbox) {
+                link.body = Some(body);
+                return event;
+            }
+            self.keep_frame(link, body);
         }
         match self.send_out(link, false) {
             Ok(true) => {
@@ -78,11 +82,15 @@ impl Shard {
                 Ready::Bytes(ready) => ready,
                 Ready::Not(event) => return Some(event),
             };
+            let ready = match self.granted(link, body, ready) {
+                Some(granted) => granted,
+                None => return Some(Happened::Starved),
+            };
             let followed = link.conn.is_followed(inbox.len());
             let sent = match (&body.source, ready.to - ready.from) {
                 (Source::Ram(frame), bytes) if bytes <= together_bytes_max(followed) => {
                     let frame = Arc::clone(frame);
-                    self.send_together(link, &frame, ready, followed)
+                    self.send_together(link, body, &frame, ready, followed)
                 }
                 _ => match self.send_out(link, true) {
                     Ok(true) => self
@@ -92,6 +100,11 @@ impl Shard {
                     Err(error) => Err(error),
                 },
             };
+            if body.upload.is_some() {
+                let left = u64::from(ready.to - ready.from);
+                let unsent = left.saturating_sub(*sent.as_ref().unwrap_or(&0) as u64);
+                self.allowance.give_back(unsent);
+            }
             match sent {
                 Ok(sent) => {
                     let sent = sent as u64;
@@ -105,6 +118,30 @@ impl Shard {
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Some(Happened::Broken),
+            }
+        }
+    }
+
+    /// As much of what is ready as may leave now; None where it is a peer's, and nothing may: it is woken when it may.
+    fn granted(&mut self, link: &mut Link, body: &mut Body, ready: Part) -> Option<Part> {
+        let Some(upload) = &mut body.upload else {
+            return Some(ready);
+        };
+        let want = u64::from(ready.to - ready.from);
+        let uploads = &self.common.uploads;
+        match self.allowance.take(want, &self.settings, uploads, self.now) {
+            Take::Granted(bytes) => {
+                if !std::mem::replace(&mut upload.is_announced, true) {
+                    link.out.extend_from_slice(&piece_head(upload.block));
+                }
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                let to = ready.to.min(ready.from.saturating_add(bytes));
+                Some(Part { to, ..ready })
+            }
+            Take::Later(at) => {
+                link.paced = true;
+                self.timers.arm(link.token, at);
+                None
             }
         }
     }
@@ -148,6 +185,7 @@ impl Shard {
     fn send_together(
         &self,
         link: &mut Link,
+        body: &Body,
         frame: &RamFrame,
         part: Part,
         more: bool,
@@ -163,7 +201,11 @@ impl Shard {
             link.out_at = 0;
         }
         let figures = &self.common.parts.figures;
-        figures.bytes_memory.increment((sent - of_head) as u64);
+        let counter = match body.upload {
+            Some(_) => &figures.peer_bytes_memory,
+            None => &figures.bytes_memory,
+        };
+        counter.increment((sent - of_head) as u64);
         Ok(sent - of_head)
     }
 
@@ -174,13 +216,14 @@ impl Shard {
             let figures = &self.common.parts.figures;
             figures.first_byte_seconds.record(waited.as_secs_f64());
         }
-        link.conn.apply(Happened::Sent, &self.timeouts, self.now);
+        link.conn.apply(Happened::Sent, &self.patience, self.now);
     }
 
     fn advance(&mut self, body: &mut Body, part: Part, sent: u64, inbox: &[u8]) {
         body.looks = 0;
         body.walk.advance(sent);
-        if sent < u64::from(part.to - part.from) {
+        // A block lies in one piece, and nothing is fetched for it.
+        if sent < u64::from(part.to - part.from) || body.upload.is_some() {
             return;
         }
         // On to the next piece; some further ahead may be due to be asked for.
@@ -214,7 +257,9 @@ impl Shard {
                             remedy: Remedy::None,
                         }));
                     }
-                    self.look_up(link, body, part, inbox);
+                    if !self.look_up(link, body, part, inbox) {
+                        return Ready::Not(Happened::Failed(GONE));
+                    }
                 }
                 Source::Ram(frame) => {
                     let to = part.to.min(frame.filled());
@@ -264,7 +309,8 @@ impl Shard {
         }
     }
 
-    fn look_up(&mut self, link: &mut Link, body: &mut Body, part: Part, inbox: &[u8]) {
+    /// Finds the piece at hand, or asks for it; false where a peer asks for one that is not stored any more.
+    fn look_up(&mut self, link: &mut Link, body: &mut Body, part: Part, inbox: &[u8]) -> bool {
         let id = PieceId {
             content: body.content.no,
             piece: part.piece,
@@ -272,8 +318,10 @@ impl Shard {
         let asked = body.asks_for(part);
         match self.common.parts.store.find_part(id, asked) {
             Found::Ram(frame) => body.source = Source::Ram(frame),
-            Found::Flight(flight) => body.source = Source::Flight(flight),
             Found::Disk(place) => self.read(link, body, &place),
+            // What is on its way in is not proved yet.
+            Found::Flight(_) | Found::Absent if body.upload.is_some() => return false,
+            Found::Flight(flight) => body.source = Source::Flight(flight),
             Found::Absent => match self.common.parts.store.claim(id, body.walk.piece_len()) {
                 Claim::Stored => {}
                 Claim::Waiter(flight) => body.source = Source::Flight(flight),
@@ -285,6 +333,7 @@ impl Shard {
                 }
             },
         }
+        true
     }
 
     /// Has a piece read from disk, what is wanted of it; a hot one whole, into memory.
@@ -394,8 +443,12 @@ impl Shard {
 
     fn send_part(&self, link: &Link, body: &Body, part: Part) -> io::Result<usize> {
         let figures = &self.common.parts.figures;
+        let (memory, disk) = match body.upload {
+            Some(_) => (&figures.peer_bytes_memory, &figures.peer_bytes_disk),
+            None => (&figures.bytes_memory, &figures.bytes_disk),
+        };
         let (sent, counter) = match &body.source {
-            Source::Ram(frame) => (self.send_frame(link, frame, part)?, &figures.bytes_memory),
+            Source::Ram(frame) => (self.send_frame(link, frame, part)?, memory),
             Source::Flight(flight) => {
                 let frame = flight.frame().ok_or(io::ErrorKind::WouldBlock)?;
                 (self.send_frame(link, &frame, part)?, &figures.bytes_origin)
@@ -404,10 +457,7 @@ impl Shard {
                 let bytes = &buf.bytes(blocks.end)[blocks.clone()];
                 let from = (part.from - begin) as usize;
                 let bytes = &bytes[from..from + (part.to - part.from) as usize];
-                (
-                    sock::send(link.socket.as_raw_fd(), bytes, false)?,
-                    &figures.bytes_disk,
-                )
+                (sock::send(link.socket.as_raw_fd(), bytes, false)?, disk)
             }
             Source::Unknown | Source::Reading(_) | Source::InLine => return Ok(0),
         };

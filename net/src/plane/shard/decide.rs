@@ -196,6 +196,7 @@ impl Shard {
                 deadline: self.deadline_of(link.conn.asked()),
                 looks: 0,
                 asked_for: None,
+                upload: None,
             };
             stored = self.survey(link, &mut body);
             if !self.claims.is_empty() {

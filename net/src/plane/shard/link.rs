@@ -3,9 +3,12 @@
 
 use larder_content::{ContentNo, PieceId, Span};
 use larder_proto::answer::{BOUNDARY_BYTES, CacheStatus};
-use larder_proto::http::conn::Conn;
+use larder_proto::http::conn::{Conn, Event, Timeouts};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::http::walk::{Part, Walk};
+use larder_proto::swarm::serving::Serving;
+use larder_proto::swarm::session::Limits;
+use larder_proto::swarm::wire::Block;
 use larder_proto::time::Time;
 use larder_storage::buf::IoBuf;
 use larder_storage::driver::Token;
@@ -15,6 +18,7 @@ use larder_storage::record::Content;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ask::Resolution;
 use crate::settings::Settings;
@@ -23,7 +27,8 @@ use crate::settings::Settings;
 pub(super) struct Link {
     pub(super) socket: OwnedFd,
     pub(super) token: Token,
-    pub(super) conn: Conn,
+    /// What decides.
+    pub(super) conn: Brain,
     /// Received and not answered.
     pub(super) inbox: Vec<u8>,
     /// Written and not sent: a head, or a whole small answer.
@@ -50,8 +55,136 @@ pub(super) struct Link {
     pub(super) first_in_line: bool,
     /// The socket holds bytes back, since more were to follow at once.
     pub(super) held_back: bool,
+    /// It waits for leave to send to a peer, and is woken when that may be had.
+    pub(super) paced: bool,
     /// What the last head named, for the heads that are like it.
     pub(super) known: Option<Known>,
+}
+
+/// What decides about a connection: the rules of one protocol or the other. Both hear the same words.
+pub(super) enum Brain {
+    Http(Conn),
+    Peer(Box<Peer>),
+}
+
+/// How long clients and peers may take.
+pub(super) struct Patience {
+    pub(super) http: Timeouts,
+    pub(super) peer: Limits,
+}
+
+impl Patience {
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            http: Timeouts {
+                idle: Duration::from_millis(settings.idle_timeout_ms),
+                head: Duration::from_millis(settings.head_timeout_ms),
+                stall: Duration::from_millis(settings.send_stall_timeout_ms),
+                first_byte: Duration::from_millis(settings.first_byte_timeout_ms),
+            },
+            peer: Limits {
+                silence: Duration::from_millis(settings.peer_silence_timeout_ms),
+                idle: Duration::from_millis(settings.peer_idle_timeout_ms),
+                ..Limits::default()
+            },
+        }
+    }
+}
+
+impl Brain {
+    pub(super) fn apply(&mut self, event: Event, patience: &Patience, now: Time) {
+        match self {
+            Self::Http(conn) => conn.apply(event, &patience.http, now),
+            Self::Peer(peer) => {
+                let stall = patience.http.stall;
+                peer.serving.apply(event, &patience.peer, stall, now);
+            }
+        }
+    }
+
+    /// When a `Tick` is due, unless something happens before.
+    pub(super) fn deadline(&self, patience: &Patience) -> Option<Time> {
+        match self {
+            Self::Http(conn) => conn.deadline(&patience.http),
+            Self::Peer(peer) => peer.serving.deadline(&patience.peer, patience.http.stall),
+        }
+    }
+
+    /// Whether the answer to this request may leave the connection open.
+    pub(super) fn may_keep(&self, wanted: bool) -> bool {
+        match self {
+            Self::Http(conn) => conn.may_keep(wanted),
+            Self::Peer(_) => wanted,
+        }
+    }
+
+    /// When the head of the request at hand was complete.
+    pub(super) fn asked(&self) -> Time {
+        match self {
+            Self::Http(conn) => conn.asked(),
+            Self::Peer(_) => Time::default(),
+        }
+    }
+
+    /// True where nobody waits for a first byte: a part of the answer has left, or it is for a peer, which asks ahead.
+    pub(super) fn has_begun(&self) -> bool {
+        match self {
+            Self::Http(conn) => conn.has_begun(),
+            Self::Peer(_) => true,
+        }
+    }
+
+    /// True where more is to be sent behind what is at hand, the request for which begins `inbox_bytes` bytes.
+    pub(super) fn is_followed(&self, inbox_bytes: usize) -> bool {
+        match self {
+            Self::Http(conn) => conn.is_followed(inbox_bytes),
+            Self::Peer(peer) => peer.serving.is_followed(),
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        match self {
+            Self::Http(_) => None,
+            Self::Peer(peer) => Some(peer),
+        }
+    }
+}
+
+/// A peer's connection.
+pub(super) struct Peer {
+    pub(super) serving: Serving,
+    /// What it is served, as long as that is shared.
+    pub(super) content: Option<Arc<Content>>,
+    /// [`larder_storage::store::Store::swarm_changes`] before that was looked up.
+    pub(super) changes: u64,
+    /// The content of whose new pieces it is told.
+    pub(super) registered: Option<ContentNo>,
+    /// What was read from disk of this piece for the last block.
+    pub(super) last: Option<(u32, Source)>,
+}
+
+impl Peer {
+    pub(super) fn new(serving: Serving) -> Self {
+        Self {
+            serving,
+            content: None,
+            changes: 0,
+            registered: None,
+            last: None,
+        }
+    }
+
+    /// It is served this from now on.
+    pub(super) fn shares(&mut self, content: &Arc<Content>, changes: u64) {
+        self.content = Some(Arc::clone(content));
+        self.changes = changes;
+        self.registered = Some(content.no);
+    }
+
+    /// Whether this is what it was served from the beginning.
+    pub(super) fn is_of(&self, content: &Content) -> bool {
+        self.registered == Some(content.no)
+    }
 }
 
 /// What a head named, and what that depends on besides its bytes.
@@ -93,6 +226,15 @@ pub(super) struct Body {
     pub(super) looks: u32,
     /// The piece that was looked up last: another look for the same answer is no other ask for it.
     pub(super) asked_for: Option<u32>,
+    /// It is a block for a peer: its bytes are granted one by one, and what is missing is not fetched.
+    pub(super) upload: Option<Upload>,
+}
+
+/// A block on its way to a peer.
+pub(super) struct Upload {
+    pub(super) block: Block,
+    /// What stands before its bytes is among what is to be sent, or was.
+    pub(super) is_announced: bool,
 }
 
 impl Body {
@@ -134,7 +276,7 @@ pub(super) enum Source {
 }
 
 impl Link {
-    pub(super) fn new(socket: OwnedFd, token: Token, conn: Conn) -> Self {
+    pub(super) fn new(socket: OwnedFd, token: Token, conn: Brain) -> Self {
         Self {
             socket,
             token,
@@ -152,6 +294,7 @@ impl Link {
             holds: false,
             first_in_line: false,
             held_back: false,
+            paced: false,
             known: None,
         }
     }
@@ -163,6 +306,18 @@ impl Link {
         self.body = None;
         self.said = None;
         self.unwatch();
+    }
+
+    /// Gives up a frame that was read from disk: what is left to send of it is looked up again.
+    pub(super) fn give_up_frame(&mut self) {
+        if let Some(body) = &mut self.body
+            && matches!(body.source, Source::Disk { .. })
+        {
+            body.source = Source::Unknown;
+        }
+        if let Brain::Peer(peer) = &mut self.conn {
+            peer.last = None;
+        }
     }
 
     /// Takes its name off the flight that it watches.
