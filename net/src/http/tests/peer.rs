@@ -125,11 +125,7 @@ impl RawPeer {
             match whole {
                 Some(Heard::Message(Message::KeepAlive)) => {}
                 Some(heard) => return Some(heard),
-                None if nothing => {
-                    if self.more().is_err() {
-                        return None;
-                    }
-                }
+                None if nothing && self.more().is_err() => return None,
                 None => {}
             }
         }
