@@ -2,7 +2,7 @@
 //! harm.
 
 use crate::state::State;
-use larder_storage::store::{Filter, Listed};
+use larder_storage::store::{Filter, Listed, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -40,7 +40,11 @@ pub(crate) fn spawn(state: &Arc<State>, watchdog: Option<Duration>) {
         loop {
             timer.tick().await;
             let state = Arc::clone(&of_age);
-            let swept = tokio::task::spawn_blocking(move || forget_old(&state)).await;
+            let swept = tokio::task::spawn_blocking(move || {
+                let age_max_s = state.config.load().age_max_s;
+                forget_old(&state.store, age_max_s, state.clock.unix());
+            })
+            .await;
             if let Err(error) = swept {
                 tracing::error!("looking for objects over DOMaxCacheAge failed: {error}");
             }
@@ -48,16 +52,14 @@ pub(crate) fn spawn(state: &Arc<State>, watchdog: Option<Duration>) {
     });
 }
 
-/// Forgets objects that have been here for longer than `DOMaxCacheAge`; pinned ones stay.
-fn forget_old(state: &State) {
-    let age_max_s = state.config.load().age_max_s;
+/// Forgets objects that have been here for longer than `DOMaxCacheAge` (0: never); pinned ones stay.
+pub(crate) fn forget_old(store: &Store, age_max_s: u64, now: u64) {
     if age_max_s == 0 {
         return;
     }
-    let now = state.clock.unix();
-    for listed in state.store.list(&Filter::All) {
+    for listed in store.list(&Filter::All) {
         if is_too_old(&listed, now, age_max_s) {
-            state.store.purge(&Filter::Content(listed.no));
+            store.purge(&Filter::Content(listed.no));
         }
     }
 }

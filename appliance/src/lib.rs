@@ -10,6 +10,8 @@ mod certificates;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod device;
+mod get;
 mod listen;
 mod machine;
 mod node;

@@ -62,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) figures: Arc<Figures>,
     /// Who asks the origins.
     pub(crate) origin: OriginClient,
+    /// Who brings in what is missing.
+    pub(crate) download: Download,
     /// What shard threads hand over is served by it.
     pub(crate) service: HyperService,
     /// None once the node has stopped.
@@ -127,7 +129,7 @@ impl Node {
         let parts = PlaneParts {
             store: store.clone(),
             settings: Arc::clone(&settings),
-            answer: Arc::new(download),
+            answer: Arc::new(download.clone()),
             take_over: Arc::new(service.clone()),
             figures: Arc::clone(&figures),
             clock,
@@ -151,6 +153,7 @@ impl Node {
             settings,
             figures,
             origin,
+            download,
             service,
             reports: plane.reports().to_vec(),
             plane: Arc::new(RwLock::new(Some(plane))),

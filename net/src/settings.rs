@@ -3,7 +3,7 @@
 
 use larder_proto::http::proxy::ProxyRules;
 use larder_proto::http::route::OriginRules;
-use larder_proto::policy::{Dialect, Policies, Role};
+use larder_proto::policy::{Dialect, Policies, Priority, Role};
 use std::path::PathBuf;
 
 /// The proxy between larder and the origins.
@@ -59,6 +59,15 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// The proxy by which origins are asked, where there is one.
     pub proxy: Option<Proxy>,
+    /// Cache hosts, with or without a port, that are asked in order before an origin is (`DOCacheHost`).
+    pub cache_hosts: Vec<String>,
+    /// For how long the failures of a cache host are borne before the next, or the origin, is asked.
+    pub cache_host_patience_ms: u64,
+    /// The store is one user's own: what a shared cache may not keep is kept there all the same, and nothing is given
+    /// from it while its origin does not say whether it is still the one.
+    pub own_store: bool,
+    /// Whether somebody waits for what is fetched.
+    pub priority: Priority,
     /// The policies of Delivery Optimization.
     pub policies: Policies,
 }
@@ -88,6 +97,10 @@ impl Settings {
             upload_slots_max: 0,
             ca_file: None,
             proxy: None,
+            cache_hosts: Vec::new(),
+            cache_host_patience_ms: 0,
+            own_store: false,
+            priority: Priority::Foreground,
             policies: Policies::defaults(Role::Appliance, Dialect::Y2018),
         }
     }

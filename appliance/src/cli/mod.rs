@@ -4,6 +4,7 @@
 mod check_config;
 mod client;
 mod doctor;
+mod get;
 mod objects;
 mod serve;
 mod table;
@@ -12,6 +13,7 @@ use crate::demo::{self, DemoArgs};
 use check_config::CheckConfigArgs;
 use clap::{Parser, Subcommand};
 use doctor::DoctorArgs;
+use get::GetArgs;
 use objects::ObjectArgs;
 use serve::ServeArgs;
 use std::io::{self, Write};
@@ -34,6 +36,8 @@ enum Command {
     Serve(ServeArgs),
     /// Run a whole branch office on loopback and show where its bytes came from.
     Demo(DemoArgs),
+    /// Download an object as a peer would, and check it.
+    Get(GetArgs),
     /// Check a configuration file: exit 0, or file:line:column and what to write instead.
     CheckConfig(CheckConfigArgs),
     /// List what is stored.
@@ -59,6 +63,7 @@ pub fn main() -> ExitCode {
     let done = match args.command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Get(args) => get::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Ls(args) => objects::ls(&args),
         Command::Stat(args) => objects::stat(&args),

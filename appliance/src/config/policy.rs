@@ -46,7 +46,7 @@ use Kind::{Flag, Folder, Guid, Hosts, Hours, Number, OneOf, Source, Words};
 
 const PEERS: Effect = Lacks("larder does not go by it yet");
 const RATES: Effect = Lacks("larder does not limit bandwidth yet");
-const CACHE_HOSTS: Effect = Lacks("larder asks no cache hosts yet");
+const CACHE_HOSTS: Effect = Lacks("an appliance asks no cache hosts; larder get does");
 const SECONDS_MAX: u64 = 4_294_967_295;
 const RATE_MAX: u64 = 4_294_967_295;
 

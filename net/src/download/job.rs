@@ -36,6 +36,8 @@ pub(super) struct Task {
     pub(super) route: Arc<OwnedRoute>,
     lies: u32,
     trouble: Trouble,
+    /// Who sends what it takes in.
+    way: Way,
 }
 
 /// What a task needs to know of a content.
@@ -58,6 +60,7 @@ impl Task {
             content,
             route,
             lies,
+            way: Way::Http,
             // What holds if the task is dropped halfway.
             trouble: Trouble {
                 failure: Failure::Broken,
@@ -82,6 +85,7 @@ impl Task {
         if self.has_a_twin().await {
             return;
         }
+        self.way = body.way();
         let filled = match held {
             None => self.fill(body, at).await,
             Some((held, ahead)) => self.fill_held(body, at, &held, ahead).await,
@@ -118,7 +122,7 @@ impl Task {
             && owned.keep()
         {
             let bytes = self.content.piece_len(id.piece);
-            self.inner.came(id.content, Way::Http, bytes);
+            self.inner.came(id.content, self.way, bytes);
             self.inner.proving.landed(&self.content);
         }
         self.inner.work.notify_one();
@@ -169,6 +173,7 @@ impl Task {
                 if body.start < span.start || body.end > span.end {
                     self.take_more(body, span);
                 }
+                self.way = answer.body.way();
                 self.fill(answer.body, body.start).await
             }
             Meaning::Changed { .. } => Err(changed()),

@@ -110,6 +110,10 @@ impl Lead {
 
     /// What to give while the origin is in trouble (RFC 9111, section 4.2.4).
     fn stale_or(&self, stale: &Arc<Content>, trouble: Resolution) -> Resolution {
+        if self.inner.settings.load().own_store {
+            // Whoever asks wants what is there now, or to know why not.
+            return trouble;
+        }
         if !stale.record().must_revalidate {
             tracing::info!(url = %self.route.url, "the origin is in trouble; a stale object is served");
             return Resolution::Stale(Arc::clone(stale));
@@ -194,7 +198,13 @@ impl Lead {
             asked_at,
             now: self.inner.clock.unix(),
         };
-        judge(status, &mut pairs(headers), exchange)
+        let mut verdict = judge(status, &mut pairs(headers), exchange);
+        if self.inner.settings.load().own_store && matches!(status, 200 | 206) {
+            // What forbids a shared cache to keep an answer does not forbid its one reader to.
+            (verdict.storable, verdict.why_not) = (true, None);
+            (verdict.vary, verdict.without) = (Vec::new(), Vec::new());
+        }
+        verdict
     }
 
     /// The stored version is the present one.

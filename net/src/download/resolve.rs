@@ -176,7 +176,8 @@ impl Inner {
                 Err(content) => return Resolution::Content(content),
             };
             let answer = told.wait_for(Option::is_some);
-            let usable = known.filter(|content| !content.record().must_revalidate);
+            let own_store = self.settings.load().own_store;
+            let usable = known.filter(|content| !own_store && !content.record().must_revalidate);
             let outcome = match usable {
                 // Asking goes on without this client; whoever comes next may find it confirmed.
                 Some(stale) => match tokio::time::timeout(STALE_AFTER, answer).await {

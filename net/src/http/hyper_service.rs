@@ -7,7 +7,6 @@
 
 mod general;
 mod interim;
-mod pieces;
 mod stored;
 mod talk;
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //! read from the connection itself, straight to where they belong ([`OriginBody::plain`]): no buffer between, no copy,
 //! and no other task to be woken for each of them.
 
+use super::cache_host::Blame;
 use super::connect::Stream;
 use super::error::OriginError;
 use super::pool::Lease;
+use crate::download::Way;
 use crate::metrics::Figures;
 use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -40,6 +42,10 @@ pub struct OriginBody {
     timer: Pin<Box<Sleep>>,
     waiting: bool,
     figures: Arc<Figures>,
+    /// Who sends it.
+    way: Way,
+    /// Who is told where it is not the origin's, and breaks off.
+    blame: Option<Box<Blame>>,
 }
 
 /// Where its bytes come from.
@@ -107,11 +113,31 @@ impl OriginBody {
             timer,
             waiting: false,
             figures,
+            way: Way::Http,
+            blame: None,
         };
         if body.is_end_stream() {
             body.end();
         }
         body
+    }
+
+    /// Somebody else than the origin sends it.
+    pub(super) fn came_by(&mut self, way: Way, blame: Blame) {
+        (self.way, self.blame) = (way, Some(Box::new(blame)));
+    }
+
+    /// Who sends it.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    fn broke(&mut self) {
+        self.lease = None;
+        if let Some(blame) = self.blame.take() {
+            blame.broke();
+        }
     }
 
     /// From now on its bytes are read from the connection itself, where that is possible and worth it.
@@ -245,7 +271,7 @@ impl OriginBody {
     }
 
     fn broken(&mut self, cause: String) -> OriginError {
-        self.lease = None;
+        self.broke();
         OriginError::Truncated {
             origin: self.origin.clone(),
             cause,
@@ -260,7 +286,7 @@ impl OriginBody {
             self.timer.as_mut().reset(Instant::now() + self.stall);
         }
         ready!(self.timer.as_mut().poll(cx));
-        self.lease = None;
+        self.broke();
         Poll::Ready(OriginError::Timeout {
             origin: self.origin.clone(),
             doing: "between two parts of a body",

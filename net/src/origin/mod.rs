@@ -2,6 +2,7 @@
 //! sent to an authority that the allow-list and the address guard have not both passed, redirects included.
 
 mod body;
+mod cache_host;
 mod connect;
 mod error;
 mod guard;
@@ -113,6 +114,7 @@ struct Inner {
     roots: Roots,
     network: Arc<dyn Network>,
     proxy: Knowledge,
+    cache_hosts: cache_host::Known,
     swept: AtomicBool,
 }
 
@@ -133,6 +135,7 @@ impl OriginClient {
         Self(Arc::new(Inner {
             network,
             proxy: Knowledge::default(),
+            cache_hosts: cache_host::Known::default(),
             settings,
             figures,
             pool: Arc::new(Pool::default()),
@@ -155,7 +158,8 @@ impl OriginClient {
         proxy.map_or_else(Vec::new, |proxy| self.0.proxy.notes(proxy))
     }
 
-    /// Asks, and follows redirects of GET and HEAD up to ten times; those of the default origin are answers.
+    /// Asks, and follows redirects of GET and HEAD up to ten times; those of the default origin are answers. A GET of
+    /// content is put to the cache hosts first, where there are any.
     ///
     /// # Errors
     /// See [`OriginError`]; an answer with any status is no error.
@@ -172,6 +176,20 @@ impl OriginClient {
             interim,
         } = request;
         complete(&mut headers);
+        if !settings.own_store {
+            // Whoever asks for itself is no proxy, and may ask an appliance.
+            headers.append(VIA, VIA_LARDER);
+        }
+        if lane == Lane::Content
+            && method == Method::GET
+            && body.is_none()
+            && !settings.cache_hosts.is_empty()
+            && let Some(answer) = self
+                .by_cache_host(&settings, &origin, &target, &headers)
+                .await
+        {
+            return Ok(answer);
+        }
         // The default origin has larder before it as a plain reverse proxy: its redirects are for its clients.
         let follows = body.is_none()
             && (method == Method::GET || method == Method::HEAD)
@@ -460,7 +478,6 @@ fn complete(headers: &mut HeaderMap) {
     headers
         .entry(::http::header::ACCEPT)
         .or_insert(HeaderValue::from_static("*/*"));
-    headers.append(VIA, VIA_LARDER);
 }
 
 fn build(

@@ -20,7 +20,7 @@ use crate::metrics::Figures;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_content::{ContentNo, UrlKey};
-use larder_proto::policy::{Coordinator, Facts, Priority, Taken, delay, may_download, mode};
+use larder_proto::policy::{Coordinator, Facts, Taken, delay, may_download, mode};
 use larder_proto::swarm::PeerId;
 use larder_proto::swarm::bans::Bans;
 use larder_proto::time::Time;
@@ -251,7 +251,10 @@ impl Shared {
 
     /// Somebody wants pieces of a content. Says until when they are to be left to peers, where they are. Never blocks.
     pub(crate) fn wanted(self: &Arc<Self>, content: &Arc<Content>, deadline: Time) -> Time {
-        if !content.record().immutable || !self.may_use_peers(content) {
+        let settings = self.settings.load();
+        // A device's download is of one version whatever its URL; pieces are proved by the hashes of that version.
+        let one_version = content.record().immutable || settings.own_store;
+        if !one_version || !self.may_use_peers(content) {
             return Time::default();
         }
         let now = self.clock.now();
@@ -261,12 +264,14 @@ impl Shared {
             Some(party) => party.may_bring(now),
             None => self.look_for_peers(content, now),
         };
-        let settings = self.settings.load();
-        let until =
-            delay::http_not_before(&settings.policies, Priority::Foreground, began, may_bring);
-        // The client's deadline wins.
+        let until = delay::http_not_before(&settings.policies, settings.priority, began, may_bring);
+        // The client's deadline wins. Who downloads on a device knows what delays it has set.
         let latest = now + deadline.since(now) / PEERS_SHARE;
-        let until = until.min(latest);
+        let until = if settings.own_store {
+            until
+        } else {
+            until.min(latest)
+        };
         if until <= now { Time::default() } else { until }
     }
 

@@ -215,6 +215,33 @@ pub fn route<'b>(
     }
 }
 
+/// Where a URL leads that somebody wants fetched from just there: `cacheHostOrigin` in it is a parameter like any other.
+///
+/// # Errors
+/// As [`route`].
+pub fn direct(url: &str, rules: &OriginRules) -> Result<OwnedRoute, Refusal> {
+    if !url.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        return Err(Refusal::Bad(
+            "the URL holds a fragment, or a byte that is not visible ASCII",
+        ));
+    }
+    let (Some((https, authority)), rest) = split_target(url)? else {
+        return Err(Refusal::Bad("it is a path; write the whole URL"));
+    };
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (host, port) = allowed(authority, https, rules)?;
+    let route = Route {
+        https,
+        host,
+        port,
+        path: if path.is_empty() { "/" } else { path },
+        query: [query, ""],
+        form: Form::Absolute,
+        rules,
+    };
+    Ok(route.to_owned())
+}
+
 /// Scheme and authority of an absolute URI.
 type Absolute<'b> = Option<(bool, &'b str)>;
 

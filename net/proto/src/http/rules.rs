@@ -275,6 +275,8 @@ pub struct OriginRules {
     default: Option<Authority>,
     connect: Vec<Connect>,
     immutable: Vec<String>,
+    /// Every host may be asked.
+    open: bool,
 }
 
 /// One entry of `connect`.
@@ -319,7 +321,19 @@ impl OriginRules {
                 .iter()
                 .map(|text| check_immutable(text))
                 .collect::<Result<_, _>>()?,
+            open: false,
         })
+    }
+
+    /// The rules of a device whose user names what is fetched: every host may be asked, at any address, and there is no
+    /// default. Not for whoever fetches on behalf of others.
+    #[must_use]
+    pub fn opened(self) -> Self {
+        Self {
+            open: true,
+            default: None,
+            ..self
+        }
     }
 
     /// The vendor's own list of content hosts (facts: clients, 1.8), the busiest first.
@@ -339,6 +353,9 @@ impl OriginRules {
         let Ok(kind) = HostKind::of(host) else {
             return false;
         };
+        if self.open {
+            return true;
+        }
         (port == default_port(https) && self.connect_to(host).is_some())
             || self
                 .allow
@@ -348,7 +365,7 @@ impl OriginRules {
 
     /// The port at which a host is asked that was named without one; `None` where it may not be asked.
     pub(crate) fn port_of(&self, https: bool, host: &str, kind: HostKind) -> Option<u16> {
-        if self.connect_to(host).is_some() {
+        if self.open || self.connect_to(host).is_some() {
             return Some(default_port(https));
         }
         let pattern = self
@@ -395,14 +412,16 @@ impl OriginRules {
     }
 
     /// True where an administrator named this very host or address, so that a private address is no reason to refuse
-    /// it: it is listed in `connect`, is the default origin, or is a literal address in `allow`.
+    /// it: it is listed in `connect`, is the default origin, or is a literal address in `allow`. Of opened rules every
+    /// host is.
     #[must_use]
     pub fn trusts(&self, host: &str) -> bool {
         let literal = |pattern: &Pattern| match HostKind::of(host) {
             Ok(kind @ HostKind::Address(_)) => pattern.matches(host, kind),
             _ => false,
         };
-        self.connect_to(host).is_some()
+        self.open
+            || self.connect_to(host).is_some()
             || self
                 .default
                 .as_ref()

@@ -3,9 +3,10 @@
 //!
 //! `settings` is the whole table with the defaults of a device and of an appliance, `mode` says which peers there are
 //! for one download, `eligibility` whether this device may take from them and give to them, `group` whose they are,
-//! `delay` when HTTP may be used, and `cache` how long and how much is kept.
+//! `delay` when HTTP may be used, `cache_host` who is asked before the origin, and `cache` how long and how much is kept.
 
 pub mod cache;
+pub mod cache_host;
 pub mod delay;
 pub mod eligibility;
 pub mod group;

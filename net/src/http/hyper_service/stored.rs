@@ -2,11 +2,11 @@
 //! rule: the same plan and the same head as a shard writes; and no head leaves before the first byte of its body is at
 //! hand, so that what can not be had is still answered in words.
 
-use super::pieces::Pieces;
 use super::talk::{After, Turn};
 use crate::ask::{Answer, Ask, Reply, Resolution, ResolveAsk, SmallAnswer};
 use crate::http::described::{facts_of, plan_for, status_of};
 use crate::http::small::{Framing, write_small};
+use crate::pieces::Pieces;
 use crate::plane::shard::{Before, failure};
 use bytes::Bytes;
 use larder_content::Span;

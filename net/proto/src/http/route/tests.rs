@@ -401,3 +401,40 @@ fn odd_targets_are_no_requests() {
         ("a.windowsupdate.com", "/http://evil.example/")
     );
 }
+
+#[test]
+fn a_device_asks_whom_its_user_names() {
+    let shut = rules();
+    let open = OriginRules::new(&[], None, [], &[])
+        .expect("rules")
+        .opened();
+    for (url, origin, target) in [
+        ("http://10.0.0.1:8001/a/b?x=1", "10.0.0.1:8001", "/a/b?x=1"),
+        ("https://any.example", "any.example", "/"),
+        (
+            "http://larder/p?cacheHostOrigin=h.example",
+            "larder",
+            "/p?cacheHostOrigin=h.example",
+        ),
+        ("http://[::1]:81/", "[::1]:81", "/"),
+    ] {
+        let route = direct(url, &open).expect(url);
+        assert_eq!(route.origin.to_string(), origin, "{url}");
+        assert_eq!(route.target, target, "{url}");
+        assert!(open.trusts(&route.origin.host), "{url}");
+        assert!(
+            matches!(direct(url, &shut), Err(Refusal::Forbidden { .. })),
+            "{url}"
+        );
+    }
+    for url in [
+        "/path",
+        "ftp://a.example/",
+        "http://u:p@a.example/",
+        "http://127.1/",
+        "http://a.example/#x",
+        "http://",
+    ] {
+        assert!(direct(url, &open).is_err(), "{url}");
+    }
+}

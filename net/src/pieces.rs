@@ -29,7 +29,7 @@ const LOOKS_MAX: u32 = 16;
 const FAILURES_MAX: u32 = 1;
 
 /// The pieces of one answer.
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     store: Store,
     download: Download,
     figures: Arc<Figures>,
@@ -73,7 +73,7 @@ impl Take {
 }
 
 impl Pieces {
-    pub(super) fn new(
+    pub(crate) fn new(
         download: &Download,
         figures: &Arc<Figures>,
         content: &Arc<Content>,
@@ -95,7 +95,7 @@ impl Pieces {
 
     /// From now on no bytes in memory are copied, and at most `bytes_max` of them are given at a time: whoever asked
     /// lets go of them before it waits for anything.
-    pub(super) fn share(&mut self, bytes_max: u32) {
+    pub(crate) fn share(&mut self, bytes_max: u32) {
         self.take = Take::Shared(bytes_max);
     }
 
@@ -107,7 +107,7 @@ impl Pieces {
     }
 
     /// Has those that are missing fetched, and says how many were not.
-    pub(super) fn ask_for(&self, pieces: impl Iterator<Item = u32>) -> Stored {
+    pub(crate) fn ask_for(&self, pieces: impl Iterator<Item = u32>) -> Stored {
         let (mut stored, mut missing) = (false, false);
         let mut flights = Vec::new();
         for piece in pieces {
@@ -144,7 +144,7 @@ impl Pieces {
     }
 
     /// The first bytes of `part`, at least one; waits until they are there.
-    pub(super) async fn bytes(&self, part: Part) -> Result<Bytes, FlightError> {
+    pub(crate) async fn bytes(&self, part: Part) -> Result<Bytes, FlightError> {
         let id = self.id(part.piece);
         let mut failures = 0;
         // Once: there may be no room for it.

@@ -1,0 +1,229 @@
+//! What the machine is as a device: memory, drive, VPN, battery. The rule: what the kernel does not tell is not known;
+//! it is read anew whenever it matters, since batteries run down and tunnels come and go.
+
+use larder_proto::policy::{Battery, Facts, Policies, is_vpn};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// ARPHRD_PPP of `<linux/if_arp.h>`.
+const KIND_PPP: &str = "512";
+/// ARPHRD_NONE: a tunnel without link addresses.
+const KIND_NONE: &str = "65534";
+/// IFF_UP of `<linux/if.h>`.
+const FLAG_UP: u32 = 1;
+
+/// The facts as they are now; `cache` is where the pieces lie.
+pub(crate) fn facts(cache: &Path, policies: &Policies) -> Facts {
+    facts_below(Path::new("/"), cache, policies)
+}
+
+fn facts_below(root: &Path, cache: &Path, policies: &Policies) -> Facts {
+    Facts {
+        ram_available_bytes: fs::read_to_string(root.join("proc/meminfo"))
+            .ok()
+            .and_then(|text| available(&text)),
+        disk_bytes: drive_bytes(cache),
+        vpn: vpn(&root.join("sys/class/net"), policies),
+        battery: battery(&root.join("sys/class/power_supply")),
+    }
+}
+
+/// "Available RAM", in bytes.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+/// The capacity of the drive that a directory lies on, or will.
+fn drive_bytes(cache: &Path) -> Option<u64> {
+    let there = cache.ancestors().find(|path| path.exists())?;
+    let stat = rustix::fs::statvfs(there).ok()?;
+    stat.f_blocks.checked_mul(stat.f_frsize)
+}
+
+fn text(path: PathBuf) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// The names below a folder, in order, so that the answer is always the same.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// The first interface that is up and a VPN's.
+fn vpn(folder: &Path, policies: &Policies) -> Option<String> {
+    names(folder).into_iter().find(|name| {
+        let at = folder.join(name);
+        let flags = text(at.join("flags")).unwrap_or_default();
+        let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or(0);
+        flags & FLAG_UP != 0 && is_vpn(policies, name, kind(&at).as_deref())
+    })
+}
+
+/// What kind of interface it is, as the kernel names it.
+fn kind(at: &Path) -> Option<String> {
+    let uevent = text(at.join("uevent")).unwrap_or_default();
+    let named = uevent
+        .lines()
+        .find_map(|line| line.strip_prefix("DEVTYPE="));
+    if let Some(named) = named {
+        return Some(named.to_owned());
+    }
+    let number = text(at.join("type"))?;
+    // A tap belongs to a virtual machine as often as to a VPN: a link address tells it from a tunnel.
+    let tunnel = at.join("tun_flags").exists() && number == KIND_NONE;
+    match number.as_str() {
+        KIND_PPP => Some("ppp".to_owned()),
+        _ if tunnel => Some("tun".to_owned()),
+        _ => None,
+    }
+}
+
+/// The battery that it runs on: none where a mains supply is on, or no battery discharges. Of several the fullest
+/// counts.
+fn battery(folder: &Path) -> Option<Battery> {
+    let supplies = names(folder);
+    let of = |name: &str, key: &str| text(folder.join(name).join(key));
+    let is = |name: &str, key: &str, value: &str| of(name, key).as_deref() == Some(value);
+    let on_mains = supplies.iter().any(|name| {
+        (is(name, "type", "Mains") || is(name, "type", "USB")) && is(name, "online", "1")
+    });
+    // A mouse has a battery as well.
+    let mut discharging = supplies.iter().filter(|name| {
+        is(name, "type", "Battery")
+            && !is(name, "scope", "Device")
+            && is(name, "status", "Discharging")
+    });
+    let first = discharging.next().filter(|_| !on_mains)?;
+    let charge = |name: &String| of(name, "capacity")?.parse::<u8>().ok();
+    let fullest = discharging.filter_map(charge).chain(charge(first)).max();
+    Some(Battery { percent: fullest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_proto::policy::{Dialect, Role};
+
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new() -> Self {
+            Self(tempfile::tempdir().expect("a directory"))
+        }
+
+        fn put(&self, path: &str, text: &str) -> &Self {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().expect("below")).expect("made");
+            fs::write(path, text).expect("written");
+            self
+        }
+
+        fn facts(&self) -> Facts {
+            let mut policies = Policies::defaults(Role::Device, Dialect::Y2018);
+            policies.vpn_keywords = vec!["corp".to_owned()];
+            facts_below(self.0.path(), self.0.path(), &policies)
+        }
+    }
+
+    #[test]
+    fn memory_is_what_programs_could_have() {
+        let tree = Tree::new();
+        assert_eq!(tree.facts().ram_available_bytes, None);
+        tree.put(
+            "proc/meminfo",
+            "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable:   4194304 kB\n",
+        );
+        assert_eq!(tree.facts().ram_available_bytes, Some(4 << 30));
+    }
+
+    #[test]
+    fn a_drive_is_found_from_where_the_cache_will_be() {
+        let tree = Tree::new();
+        let there = drive_bytes(tree.0.path());
+        assert!(there.is_some_and(|bytes| bytes > 0));
+        assert_eq!(drive_bytes(&tree.0.path().join("a/b")), there);
+    }
+
+    #[test]
+    fn a_vpn_counts_while_it_is_up() {
+        let tree = Tree::new();
+        let net = |name: &str, flags: &str, kind: &str, uevent: &str| {
+            tree.put(&format!("sys/class/net/{name}/flags"), flags);
+            tree.put(&format!("sys/class/net/{name}/type"), kind);
+            tree.put(&format!("sys/class/net/{name}/uevent"), uevent);
+        };
+        net("eth0", "0x1003", "1", "INTERFACE=eth0");
+        net("lo", "0x9", "772", "");
+        net("wg0", "0x90", "65534", "DEVTYPE=wireguard\nINTERFACE=wg0");
+        assert_eq!(tree.facts().vpn, None, "WireGuard is down");
+        net("wg0", "0x91", "65534", "DEVTYPE=wireguard\nINTERFACE=wg0");
+        assert_eq!(tree.facts().vpn.as_deref(), Some("wg0"));
+        net("wg0", "0x90", "65534", "DEVTYPE=wireguard");
+        net("tap0", "0x1003", "1", "");
+        tree.put("sys/class/net/tap0/tun_flags", "0x1002");
+        assert_eq!(tree.facts().vpn, None, "a tap is a virtual machine's");
+        net("tun0", "0x1091", "65534", "");
+        tree.put("sys/class/net/tun0/tun_flags", "0x1001");
+        assert_eq!(tree.facts().vpn.as_deref(), Some("tun0"));
+        net("ppp0", "0x1091", "512", "");
+        assert_eq!(tree.facts().vpn.as_deref(), Some("ppp0"));
+        net("CorpNet", "0x1003", "1", "");
+        assert_eq!(tree.facts().vpn.as_deref(), Some("CorpNet"), "by its name");
+    }
+
+    #[test]
+    fn a_battery_counts_while_it_is_needed() {
+        let tree = Tree::new();
+        let supply = |name: &str, keys: &[(&str, &str)]| {
+            for (key, value) in keys {
+                let value = format!("{value}\n");
+                tree.put(&format!("sys/class/power_supply/{name}/{key}"), &value);
+            }
+        };
+        let percent = || tree.facts().battery.map(|battery| battery.percent);
+        assert_eq!(percent(), None, "a desktop");
+        supply("AC", &[("type", "Mains"), ("online", "1")]);
+        let bat0 = [
+            ("type", "Battery"),
+            ("status", "Discharging"),
+            ("capacity", "41"),
+        ];
+        supply("BAT0", &bat0);
+        supply(
+            "mouse",
+            &[
+                ("type", "Battery"),
+                ("status", "Discharging"),
+                ("scope", "Device"),
+                ("capacity", "99"),
+            ],
+        );
+        assert_eq!(percent(), None, "plugged in");
+        supply("AC", &[("online", "0")]);
+        assert_eq!(percent(), Some(Some(41)));
+        supply(
+            "BAT1",
+            &[
+                ("type", "Battery"),
+                ("status", "Discharging"),
+                ("capacity", "70"),
+            ],
+        );
+        assert_eq!(percent(), Some(Some(70)));
+        supply("BAT1", &[("status", "Full")]);
+        supply("BAT0", &[("capacity", "?")]);
+        assert_eq!(percent(), Some(None), "it does not say how full it is");
+        supply("BAT0", &[("status", "Charging")]);
+        assert_eq!(percent(), None);
+    }
+}
