@@ -88,6 +88,8 @@ pub struct Scheduler {
     jobs: BTreeMap<u64, UnderWay>,
     window: Window,
     serials: u64,
+    /// When [`Scheduler::next`] was last asked.
+    looked: Time,
 }
 
 impl Scheduler {
@@ -100,6 +102,7 @@ impl Scheduler {
             jobs: BTreeMap::new(),
             window: Window::new(limits.window_bytes_min(), limits.window_bytes_max),
             serials: 0,
+            looked: Time::default(),
         }
     }
 

@@ -23,9 +23,10 @@ impl Scheduler {
         let pause = self.books.pause_end();
         let first = self.books.open().next().filter(|rank| !rank.0);
         let deadline = first.map(|(_, deadline, ..)| *deadline);
-        let heard = self.origin_jobs().map(|job| job.heard + SILENT_AFTER);
+        // What was silent already when it was looked at changes nothing any more.
+        let silences = self.origin_jobs().map(|job| job.heard + SILENT_AFTER);
         let is_ready = self.books.ready().next().is_some();
-        let silence = heard.min().filter(|_| is_ready);
+        let silence = silences.filter(|at| is_ready && *at > self.looked).min();
         [pause, deadline, silence].into_iter().flatten().min()
     }
 }

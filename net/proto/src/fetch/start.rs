@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 impl Scheduler {
     /// The next request to send, if one may be sent now. `waiting` says how many wait for a piece at present.
     pub fn next(&mut self, now: Time, waiting: impl Fn(PieceId) -> usize) -> Option<Job> {
+        self.looked = now;
         self.books.end_pauses(now);
         let head = self.head(waiting)?;
         let (mut on_link, mut heard_jobs) = (0, 0);

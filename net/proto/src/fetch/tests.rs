@@ -147,6 +147,27 @@ fn no_more_connections_are_used_than_allowed() {
 }
 
 #[test]
+fn a_request_falls_silent_once() {
+    let mut scheduler = Scheduler::new(Limits {
+        connections_max: 1,
+        ..LIMITS
+    });
+    for content in 1..=3 {
+        scheduler.want(Want {
+            background: true,
+            ..want(id(content, 0), 10)
+        });
+    }
+    assert_eq!(start_all(&mut scheduler, at(0)).len(), 1);
+    assert_eq!(scheduler.next_wake(), Some(at(3000)));
+    assert_eq!(start_all(&mut scheduler, at(3000)).len(), 1);
+    assert_eq!(scheduler.next_wake(), Some(at(6000)));
+    // As many as may be are silent, so nothing changes by itself, and nobody looks again and again.
+    assert_eq!(start_all(&mut scheduler, at(6000)).len(), 0);
+    assert_eq!(scheduler.next_wake(), None);
+}
+
+#[test]
 fn what_fails_is_tried_again_after_longer_and_longer_pauses() {
     let mut scheduler = Scheduler::new(LIMITS);
     scheduler.want(want(id(1, 0), 60_000));

@@ -64,8 +64,10 @@ pub struct Picker {
     me: PeerId,
     seed: u64,
     began: Time,
-    /// Since when something has been wanted without a break.
-    wanting_since: Time,
+    /// Since when peers have had something that is wanted, without a break.
+    offered_since: Option<Time>,
+    /// Pieces that the origin is asked for, or may be.
+    going_out: usize,
     here: Bitfield,
     /// All that is wanted and not here.
     pieces: BTreeMap<u32, Piece>,
@@ -77,6 +79,8 @@ pub struct Picker {
     /// Had a part in so many bad pieces with others.
     suspects: BTreeMap<Who, u32>,
     from_peers: Recent,
+    /// What came in all; of the origin, when a piece is whole.
+    recent: Recent,
     /// When the last block came, by how near the peer is.
     last_from: [Time; 3],
     /// How long the origin takes for one of our pieces.
@@ -101,7 +105,8 @@ impl Picker {
             me,
             seed,
             began: now,
-            wanting_since: now,
+            offered_since: None,
+            going_out: 0,
             here,
             pieces: BTreeMap::new(),
             open: BTreeSet::new(),
@@ -110,6 +115,7 @@ impl Picker {
             spread: vec![[0; 3]; pieces],
             suspects: BTreeMap::new(),
             from_peers: Recent::default(),
+            recent: Recent::default(),
             last_from: [now; 3],
             origin_pace: Duration::ZERO,
             members: Members::default(),
@@ -272,7 +278,6 @@ impl Picker {
             }
         } else {
             if self.pieces.is_empty() {
-                self.wanting_since = now;
                 self.next_tick = now + TICK;
             }
             let len = piece_len(self.settings.length, number);

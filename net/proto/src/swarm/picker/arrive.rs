@@ -23,6 +23,7 @@ impl Picker {
         let who = peer.new.who;
         self.last_from[peer.new.kind as usize] = now;
         self.from_peers.received(now, bytes);
+        self.recent.received(now, bytes);
         if !self.keep(no, who, block) {
             self.wasted_bytes += bytes;
         }
@@ -31,7 +32,14 @@ impl Picker {
 
     /// Puts a block in its place; false where it is of no use.
     fn keep(&mut self, no: PeerNo, who: Who, block: Block) -> bool {
-        let mixes = self.may_mix(block.piece, who);
+        let mut mixes = self.may_mix(block.piece, who);
+        let bringer = self.pieces.get(&block.piece).and_then(Piece::at_peer);
+        if !mixes && bringer == Some(no) {
+            // Since it began, others had a part who turned out to be suspects, or were too many. It goes on alone, or else
+            // it would be asked for the same for ever.
+            self.discard(block.piece);
+            mixes = true;
+        }
         let Some(piece) = self.pieces.get_mut(&block.piece) else {
             return false;
         };
@@ -86,6 +94,9 @@ impl Picker {
         if let Some(piece) = self.pieces.get(&number)
             && let Stand::AtOrigin(since) = piece.stand
         {
+            self.recent.received(now, u64::from(piece.len));
+            // The next one may go out.
+            self.review = true;
             let took = now.since(since);
             self.origin_pace = match self.origin_pace.is_zero() {
                 true => took,

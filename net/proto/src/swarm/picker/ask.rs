@@ -3,7 +3,7 @@
 
 use super::event::{Action, PeerNo};
 use super::peer::Peer;
-use super::piece::{Part, Stand};
+use super::piece::{Part, Piece, Stand};
 use super::{Picker, Time};
 use crate::swarm::Block;
 use crate::tracker::message::PeerType;
@@ -18,6 +18,9 @@ const SOONER: Duration = Duration::from_millis(500);
 
 /// Peers that are nearer, and have what is wanted, and brought nothing for so long do not keep others from being asked.
 const NEARER_SILENT: Duration = Duration::from_secs(3);
+
+/// Where a cache host is near, peers elsewhere are asked when nothing has come from anywhere for so long.
+const CACHE_HOST_SILENT: Duration = Duration::from_secs(10);
 
 impl Picker {
     /// Asks a peer for as much as it is good for.
@@ -72,7 +75,7 @@ impl Picker {
         let open = self.open.iter().filter(|number| peer.pieces.has(**number));
         let open = open.filter(|number| self.may_bring(peer, **number, now));
         open.copied().min_by_key(|number| {
-            let urgency = self.pieces.get(number).map(|piece| piece.urgency());
+            let urgency = self.pieces.get(number).map(Piece::urgency);
             let rarity: u32 = self.spread[*number as usize].iter().sum();
             (urgency, rarity, self.tie(*number))
         })
@@ -92,7 +95,12 @@ impl Picker {
             let silent = |last: &Time| now.since(*last) > NEARER_SILENT;
             return self.last_from[..nearer].iter().all(silent);
         }
-        !self.settings.share_out || piece.owner.of_site.is_none()
+        if !self.settings.share_out {
+            // A cache host is nearer than they are.
+            let mut recent = self.recent;
+            return recent.per_second(now) == 0 && now > self.began + CACHE_HOST_SILENT;
+        }
+        piece.owner.of_site.is_none()
     }
 
     fn begin(&mut self, no: PeerNo, number: u32) -> bool {

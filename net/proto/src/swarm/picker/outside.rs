@@ -30,7 +30,13 @@ const LEFT_FOR: Duration = Duration::from_secs(10);
 /// It is said again when no more than this is left of it.
 const RENEWED_AT: Duration = Duration::from_secs(5);
 
-/// So long peers have to come up to the least rate.
+/// Pieces that all devices of a site ask the origin for at once, about.
+const OUT_OF_SITE: usize = 16;
+
+/// Each of them asks for as many as this at least, so that its connections do not idle between two requests.
+const OUT_MIN: usize = 2;
+
+/// So long peers have to come up to the least rate, from when they first have something.
 const QOS_AFTER: Duration = Duration::from_secs(4);
 
 /// Those who fetch this content, besides us.
@@ -75,10 +81,29 @@ impl Picker {
             }
             self.refill = true;
         }
-        let open: Vec<u32> = self.open.iter().copied().collect();
+        let mut open: Vec<u32> = self.open.iter().copied().collect();
+        // What is most wanted goes out first, where not all may at once.
+        open.sort_by_key(|number| {
+            let urgency = self.pieces.get(number).map(Piece::urgency);
+            (urgency, self.tie(*number))
+        });
+        let at_origin = |piece: &&Piece| matches!(piece.stand, Stand::AtOrigin(_));
+        self.going_out = self.pieces.values().filter(at_origin).count();
+        let offers = |number: &u32| self.spread[*number as usize] != [0; 3];
+        if self.at_peers.is_empty() && !open.iter().any(offers) {
+            self.offered_since = None;
+        } else {
+            self.offered_since.get_or_insert(now);
+        }
         for number in open {
             self.leave_or_not(number, now);
         }
+    }
+
+    /// How many pieces this device asks the origin for at once, of those that it owns. All of a site share a line: were
+    /// each of them to ask for much, all pieces would be under way for long, and none of them here to be passed on.
+    fn out_max(&self) -> usize {
+        (OUT_OF_SITE / (1 + self.members.of_site.len())).max(OUT_MIN)
     }
 
     fn members_now(&self, now: Time) -> Members {
@@ -120,6 +145,7 @@ impl Picker {
             return;
         };
         let leave = self.is_left_to_peers(number, piece, now);
+        self.going_out += usize::from(!leave);
         let left_until = piece.left_until;
         let until = match leave {
             true if left_until <= now + RENEWED_AT => now + LEFT_FOR,
@@ -157,14 +183,16 @@ impl Picker {
         } else if group + internet > 0 {
             !mine_to_bring || self.peers_bring_enough(now)
         } else {
-            !mine_to_fetch
+            let alone = self.members.of_site.is_empty();
+            !mine_to_fetch || (!alone && self.going_out >= self.out_max())
         }
     }
 
+    /// Whether as much comes as must, in all, or peers have not had the time to show it.
     fn peers_bring_enough(&self, now: Time) -> bool {
-        let mut recent = self.from_peers;
-        now < self.wanting_since + QOS_AFTER
-            || recent.per_second(now) >= self.settings.qos_bytes_per_second
+        let mut recent = self.recent;
+        let since = self.offered_since.unwrap_or(now);
+        now < since + QOS_AFTER || recent.per_second(now) >= self.settings.qos_bytes_per_second
     }
 
     /// Somebody waits for it, and not much longer.

@@ -285,11 +285,15 @@ fn near_peers_come_before_far_ones_and_preferred_ones_before_others() {
 
 #[test]
 fn far_peers_are_asked_for_what_no_near_one_has_or_when_near_ones_bring_nothing() {
-    let mut desk = Desk::new(4, |settings| settings.share_out = false);
+    let mut desk = Desk::new(16, |_| ());
+    let all: Vec<u32> = (0..16).collect();
     desk.peer(1, Lan, &[0, 1, 2]);
     desk.apply(Event::Choked(no(1)));
-    desk.peer(2, Group, &[0, 1, 2, 3]);
-    assert_eq!(asked(&desk.wants(&[0, 3])), [(2, 3)]);
+    let owner = |piece: &u32| desk.picker.members.owner(desk.picker.me, *piece);
+    let mine = (3..16).find(|piece| owner(piece).of_site.is_none());
+    let mine = mine.expect("about half of them");
+    desk.peer(2, Group, &all);
+    assert_eq!(asked(&desk.wants(&[0, mine])), [(2, mine)]);
     desk.sends(2, 125, 8);
     assert_eq!(asked(&desk.tick_until(3000)), []);
     assert_eq!(asked(&desk.tick_until(3500)), [(2, 0)]);

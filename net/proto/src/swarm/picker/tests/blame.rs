@@ -93,6 +93,30 @@ fn a_bad_piece_of_several_makes_suspects_who_have_no_part_with_others_again() {
 }
 
 #[test]
+fn what_is_brought_while_others_become_suspects_comes_to_an_end() {
+    let mut desk = Desk::new(6, |_| ());
+    // Piece 1 has a part of the first, and is brought by the third.
+    desk.wants(&[1]);
+    desk.peer(1, Lan, &[0, 1]);
+    sends(&mut desk, 1, 3);
+    desk.apply(Event::Choked(no(1)));
+    desk.peer(3, Lan, &[1]);
+    sends(&mut desk, 3, 1);
+    // Meanwhile the first becomes a suspect.
+    desk.wants(&[0]);
+    desk.apply(Event::Unchoked(no(1)));
+    sends(&mut desk, 1, 5);
+    desk.apply(Event::Choked(no(1)));
+    desk.peer(2, Lan, &[0]);
+    assert!(sends(&mut desk, 2, 3).contains(&Action::Whole(0)));
+    desk.apply(Event::Bad(0));
+    let actions = sends(&mut desk, 3, 12);
+    assert!(actions.contains(&Action::Discard(1)));
+    assert!(actions.contains(&Action::Whole(1)), "{actions:?}");
+    assert_eq!(desk.picker.pieces[&1].from, [who(3)]);
+}
+
+#[test]
 fn a_suspect_that_sends_a_bad_piece_alone_pays_for_both() {
     let mut desk = two_suspects();
     sends(&mut desk, 2, 8);

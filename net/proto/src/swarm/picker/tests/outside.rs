@@ -114,10 +114,13 @@ fn each_piece_is_fetched_by_one_of_all_and_brought_in_by_one_of_the_site() {
         desk.wants(&all);
         desk.tick_until(1500);
         for piece in all {
-            if !is_left(&desk, piece) {
+            let owner = desk.picker.pieces[&piece].owner;
+            if owner.of_all.is_none() {
                 fetched_by.entry(piece).or_default().push(me);
+            } else {
+                assert!(is_left(&desk, piece));
             }
-            if desk.picker.pieces[&piece].owner.of_site.is_none() {
+            if owner.of_site.is_none() {
                 brought_by.entry(piece).or_default().push(me);
             }
         }
@@ -128,6 +131,61 @@ fn each_piece_is_fetched_by_one_of_all_and_brought_in_by_one_of_the_site() {
     }
     let busy: BTreeSet<u8> = fetched_by.values().flatten().copied().collect();
     assert_eq!(busy.len(), 6, "the work is shared: {fetched_by:?}");
+}
+
+#[test]
+fn a_site_asks_the_origin_for_little_at_once_and_for_the_next_when_that_is_here() {
+    for (others, at_once) in [(0, 64), (1, 8), (3, 4), (12, 2)] {
+        let mut desk = Desk::new(64, |_| ());
+        for other in 1..=others {
+            desk.peer(other, Lan, &[]);
+        }
+        let all: Vec<u32> = (0..64).collect();
+        desk.wants(&all);
+        desk.tick_until(1500);
+        let mut out: Vec<u32> = Vec::new();
+        out.extend(all.iter().filter(|piece| !is_left(&desk, **piece)));
+        // Who owns no more than that asks for all of it.
+        let owner = |piece: &&u32| desk.picker.pieces[piece].owner.of_all;
+        let mine = all.iter().filter(|piece| owner(piece).is_none()).count();
+        assert_eq!(out.len(), at_once.min(mine), "{others}");
+        if mine > at_once {
+            desk.apply(Event::AtOrigin(out[0]));
+            let actions = desk.apply(Event::Landed(out[0]));
+            let next = actions.iter();
+            let next = next.filter(
+                |action| matches!(action, Action::LeaveToPeers(_, at) if *at == Time::default()),
+            );
+            assert_eq!(next.count(), 1, "{others}: {actions:?}");
+        }
+    }
+}
+
+#[test]
+fn a_rate_is_judged_when_peers_have_had_something_for_a_while() {
+    let mut desk = Desk::new(64, |settings| settings.share_out = false);
+    let all: Vec<u32> = (0..64).collect();
+    desk.wants(&all);
+    desk.peer(1, Lan, &[]);
+    desk.tick_until(30_000);
+    desk.apply(Event::HasPieces(no(1), Bitfield::full(64)));
+    desk.tick_until(33_500);
+    assert!(is_left(&desk, 40));
+    desk.tick_until(36_000);
+    assert!(!is_left(&desk, 40));
+}
+
+#[test]
+fn where_a_cache_host_is_near_far_peers_are_the_last_resort() {
+    let mut desk = Desk::new(4, |settings| settings.share_out = false);
+    desk.peer(1, Group, &[0, 1, 2, 3]);
+    assert_eq!(asked(&desk.wants(&[0])), []);
+    desk.apply(Event::AtOrigin(0));
+    desk.tick_until(8000);
+    desk.apply(Event::Landed(0));
+    assert_eq!(asked(&desk.wants(&[1])), []);
+    assert_eq!(asked(&desk.tick_until(13_000)), []);
+    assert_eq!(asked(&desk.tick_until(16_000)), [(1, 1)]);
 }
 
 /// The first piece of a desk with one other fetching peer of the site that the other owns.
