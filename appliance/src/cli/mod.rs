@@ -6,6 +6,7 @@ mod client;
 mod doctor;
 mod get;
 mod objects;
+mod policy;
 mod serve;
 mod table;
 
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 use doctor::DoctorArgs;
 use get::GetArgs;
 use objects::ObjectArgs;
+use policy::PolicyArgs;
 use serve::ServeArgs;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Command {
     Get(GetArgs),
     /// Check a configuration file: exit 0, or file:line:column and what to write instead.
     CheckConfig(CheckConfigArgs),
+    /// The policies of Delivery Optimization, as they hold here.
+    Policy(PolicyArgs),
     /// List what is stored.
     Ls(ObjectArgs),
     /// Show all that is known of an object.
@@ -65,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Get(args) => get::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Ls(args) => objects::ls(&args),
         Command::Stat(args) => objects::stat(&args),
         Command::Purge(args) => objects::purge(&args),

@@ -14,7 +14,7 @@ mod typed;
 
 pub use check::{MEMORY_BYTES_MIN, Machine, check};
 pub use checked::{Checked, Log, LogFormat, PeerAddress};
-pub use policy::{Policy, Value, names as policy_names};
+pub use policy::{Policy, Value, effect as policy_effect, names as policy_names};
 pub use problem::{Problem, Problems};
 
 use crate::machine;

@@ -256,6 +256,16 @@ impl Policy {
     }
 }
 
+/// Why a setting has no effect in `larder serve`, where it has none.
+#[must_use]
+pub fn effect(name: &str) -> Option<&'static str> {
+    let row = KEYS.iter().find(|(key, ..)| *key == name);
+    row.and_then(|(_, _, effect)| match effect {
+        Lacks(why) => Some(*why),
+        Obeyed => None,
+    })
+}
+
 /// What stands between commas.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')

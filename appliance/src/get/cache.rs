@@ -17,7 +17,7 @@ pub(super) const SLAB_BYTES: u64 = 64 << 20;
 const BESIDE_MAX: u32 = 8;
 
 /// The directory by policy, else the user's cache directory (XDG base directory specification).
-pub(super) fn folder(policy: &Policy) -> PathBuf {
+pub(crate) fn folder(policy: &Policy) -> PathBuf {
     policy.folder().unwrap_or_else(|| {
         let absolute = |name| {
             let path = PathBuf::from(std::env::var_os(name)?);

@@ -244,15 +244,15 @@ impl<'n> Fetch<'n> {
     }
 }
 
-/// How much is asked for ahead of what was written: half of what the store can hold, so that none of it is evicted
-/// before its turn.
+/// How much is asked for ahead of what was written: less than the part of the store that is left to what nobody has
+/// read yet, so that nothing is evicted before its turn.
 fn ahead_bytes(node: &Node) -> u64 {
     let figures = node.store.figures();
     if !figures.degraded.is_empty() || figures.not_kept_total > 0 {
         // What can not be kept must be taken as it comes.
         return *AHEAD_BYTES.start();
     }
-    (figures.capacity_bytes / 2).clamp(*AHEAD_BYTES.start(), *AHEAD_BYTES.end())
+    (figures.capacity_bytes / 16).clamp(*AHEAD_BYTES.start(), *AHEAD_BYTES.end())
 }
 
 fn failure_of(error: FlightError, route: &OwnedRoute) -> Failure {

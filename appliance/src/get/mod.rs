@@ -16,6 +16,7 @@ mod run;
 mod target;
 mod url;
 
+pub(crate) use cache::folder as cache_folder;
 pub(crate) use failure::Failure;
 pub(crate) use report::Report;
 pub(crate) use run::run;

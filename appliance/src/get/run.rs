@@ -47,7 +47,11 @@ pub(crate) fn run(order: &Order) -> Report {
             let meter = Arc::new(Meter::default());
             let result = plan.run(&meter, &mut report);
             let (sources, disk) = meter.counts();
-            report.came(sources, disk);
+            // What was on disk and gone again before its turn was fetched after all.
+            let rest = report
+                .file_size
+                .map(|size| size.saturating_sub(sources.all()));
+            report.came(sources, rest.map_or(disk, |rest| rest.min(disk)));
             result
         }
         Err(failure) => Err(failure),

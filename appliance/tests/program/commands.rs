@@ -64,3 +64,34 @@ fn without_the_token_nothing_changes_and_without_an_appliance_the_words_help() {
     let (code, _, err) = home.run(&["sl"]);
     assert_eq!(code, Some(2), "{err}");
 }
+
+#[test]
+fn policies_are_shown_with_what_they_decide() {
+    let home = Home::new(
+        "[policy]\nDODownloadMode = 3\nDOMinRAMAllowedToPeer = 100000\nDOMaxUploadBandwidth = 10\n",
+    );
+    let config = home.config();
+    let config = config.to_string_lossy();
+    let (code, out, _) = home.run(&["policy", "show", "--json", "--config", &config]);
+    assert_eq!(code, Some(0));
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    for role in ["serve", "get"] {
+        assert_eq!(json[role]["Settings"]["DODownloadMode"], "3", "{out}");
+        assert_eq!(
+            json[role]["Settings"]["DOMaxUploadBandwidth"], "10 KB/s",
+            "{out}"
+        );
+        let may = json[role]["Decisions"]["pieces from peers"]
+            .as_str()
+            .expect("words");
+        assert!(
+            may.contains("DOMinRAMAllowedToPeer asks for 100000.0 GB"),
+            "{may}"
+        );
+    }
+    assert_eq!(json["get"]["Settings"]["DOMaxCacheSize"], "20 %");
+    assert_eq!(json["serve"]["Settings"]["DOMaxCacheSize"], "80 %");
+    let (code, out, _) = home.run(&["policy", "show", "--config", &config]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("a preferred device: yes") && out.contains("a preferred device: no"));
+}
