@@ -9,9 +9,11 @@ use crate::listen::{self, Purpose};
 use crate::machine;
 use crate::node::{Node, NodeOptions};
 use crate::state::{Pulse, State};
+use crate::swarm;
 use crate::telemetry::Telemetry;
 use crate::telemetry::gauges::Gauges;
 use arc_swap::ArcSwap;
+use larder_net::coordinator::{ClientOptions, CoordinatorClient};
 use larder_net::http::tls::PairError;
 use larder_net::http::{Certificates, TlsPlane};
 use larder_net::metrics::Figures;
@@ -24,13 +26,16 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// Bytes of a slab file; see [`StoreOptions::slab_bytes`].
 const SLAB_BYTES: u64 = 1 << 30;
+
+/// How long leaving the swarms may take at the end.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why an appliance does not start.
 #[derive(Debug, thiserror::Error)]
@@ -224,6 +229,7 @@ impl Appliance {
             peer,
             host_name: machine::host_name(),
             pulse: Pulse::default(),
+            swarm: OnceLock::new(),
             stopping: AtomicBool::new(false),
         });
         let admin = sockets.admin.local_addr();
@@ -236,14 +242,33 @@ impl Appliance {
             admin::spawn_metrics(listener, Arc::clone(&state)).map_err(StartError::Threads)?;
         }
         drop(_entered);
-        Ok(Self {
+        let coordinator_url = state.config.load().coordinator_url.clone();
+        let appliance = Self {
             state,
             admin: admin.map_err(|source| StartError::Inherit { source })?,
             metrics: metrics
                 .transpose()
                 .map_err(|source| StartError::Inherit { source })?,
             node,
-        })
+        };
+        if let Some(url) = coordinator_url {
+            let trusted = url.starts_with("https://");
+            // It was checked with the rest of the configuration.
+            match CoordinatorClient::new(ClientOptions::new(url)) {
+                Ok(client) => appliance.join_swarm(client, trusted),
+                Err(error) => tracing::error!("peers are not asked for anything: {error}"),
+            }
+        }
+        Ok(appliance)
+    }
+
+    /// From now on it takes pieces from peers as well, and offers what it has, as far as the policies allow; once.
+    /// `trusted`: what the coordinator says of contents was authenticated on its way here.
+    pub fn join_swarm(&self, coordinator: CoordinatorClient, trusted: bool) {
+        let listening = &self.state.peer;
+        self.state
+            .swarm
+            .get_or_init(|| swarm::join(&self.node, coordinator, trusted, listening, true));
     }
 
     /// Where clients are served: the addresses as they are, with real ports.
@@ -323,6 +348,9 @@ impl Appliance {
     /// Stops: no new connections, answers under way have until `cut_after`, then the store is written out.
     pub fn stop(self, cut_after: Duration) {
         self.state.stopping.store(true, Ordering::Relaxed);
+        if let Some(swarm) = self.state.swarm.get() {
+            self.node.runtime.block_on(swarm.leave(LEAVE_WITHIN));
+        }
         // Said before it is taken out, so that whoever asks meanwhile still sees its connections.
         self.node.drain();
         if let Some(plane) = self.state.tls_plane.read().as_ref() {

@@ -18,6 +18,7 @@ mod node;
 mod reload;
 mod service;
 mod state;
+mod swarm;
 mod systemd;
 pub mod telemetry;
 

@@ -12,13 +12,14 @@ use larder_net::clock::Clock;
 use larder_net::http::{Plane, ShardReport, TlsPlane};
 use larder_net::origin::OriginClient;
 use larder_net::settings::Settings;
+use larder_net::swarm::Swarm;
 use larder_storage::driver::DriverKind;
 use larder_storage::store::Store;
 use parking_lot::{Mutex, RwLock};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The parts, shared.
 pub(crate) struct State {
@@ -55,6 +56,8 @@ pub(crate) struct State {
     /// Names of this machine, by which the admin address may be called.
     pub(crate) host_name: String,
     pub(crate) pulse: Pulse,
+    /// Where pieces come from besides origins, once it is joined.
+    pub(crate) swarm: OnceLock<Swarm>,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -85,6 +88,9 @@ impl State {
         reasons.extend(self.store.figures().degraded);
         reasons.extend(self.certificates.troubles(self.clock.unix()));
         reasons.extend(self.origin.proxy_notes());
+        if self.swarm.get().and_then(Swarm::coordinator_answers) == Some(false) {
+            reasons.push("the coordinator does not answer; no new peers are found".to_owned());
+        }
         Readiness { ready, reasons }
     }
 

@@ -7,6 +7,7 @@ use super::problem::Problem;
 use super::proxy;
 use super::raw::{Section, Spotted, parse};
 use super::tls;
+use larder_net::coordinator::{ClientOptions, CoordinatorClient};
 use larder_net::http::tls::{PairError, PairFiles};
 use larder_net::settings::Settings;
 use larder_proto::http::route::{Authority, OriginRules, RuleError};
@@ -82,9 +83,10 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     problems.extend(section.close());
 
     let mut section = root.section("coordinator");
-    for key in ["mode", "url", "backend"] {
+    let coordinator_url = coordinator_url(&mut section);
+    for key in ["mode", "backend"] {
         if let Some(value) = section.text(key, "a text, as in mode = \"embedded\"") {
-            let why = "larder has no coordinator yet";
+            let why = "larder asks coordinators, and is none itself yet";
             warnings.push(format!("{} has no effect: {why}", value.key));
         }
     }
@@ -118,11 +120,25 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
             absolute: limit.bytes,
         },
         age_max_s: settings.policies.cache_age_s_max.unwrap_or(0),
+        coordinator_url,
         settings,
         policy,
         log,
         warnings,
     })
+}
+
+/// Whom to ask for peers.
+fn coordinator_url(section: &mut Section<'_>) -> Option<String> {
+    let form = "a URL without a path, as in \"https://larder.example.org:7681\"";
+    let url = section.text("url", form)?;
+    match CoordinatorClient::new(ClientOptions::new(url.value)) {
+        Ok(_) => Some(url.value.to_owned()),
+        Err(error) => {
+            section.add(url.problem(error.to_string()));
+            None
+        }
+    }
 }
 
 struct Server {

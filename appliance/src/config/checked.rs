@@ -80,6 +80,8 @@ pub struct Checked {
     pub store_bytes_max: SizeLimit,
     /// After how many seconds an object that is not pinned is forgotten; 0 is never.
     pub age_max_s: u64,
+    /// Where the coordinator is; None where nobody is asked for peers.
+    pub coordinator_url: Option<String>,
     /// What the data plane and the origin client work with.
     pub settings: Settings,
     /// The policies that are set, by their documented names.
@@ -111,6 +113,7 @@ impl Checked {
             store_paths: vec![store.into()],
             store_bytes_max: SizeLimit::bytes(1 << 30),
             age_max_s: 0,
+            coordinator_url: None,
             settings: Settings::new(rules),
             policy: Policy::default(),
             log: Log::default(),

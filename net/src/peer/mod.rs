@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// What is read at a time.
-const READ_BYTES: usize = 256 << 10;
+/// What is read at a time: about a block, so that as much is held of each connection.
+const READ_BYTES: usize = 128 << 10;
 
 /// Whom to connect to, and for what.
 #[derive(Clone, Debug)]

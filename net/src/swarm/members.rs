@@ -56,6 +56,11 @@ impl Members {
         }
     }
 
+    /// Whether a content is offered already.
+    pub(super) fn is_held(&self, no: ContentNo) -> bool {
+        self.roll.lock().is_held(no)
+    }
+
     /// Those that are offered or wanted.
     pub(super) fn all(&self) -> Vec<ContentNo> {
         self.roll.lock().all()

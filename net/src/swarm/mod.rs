@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use party::Party;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -109,6 +110,8 @@ pub(crate) struct Shared {
     /// When the present download of a content began.
     began: Mutex<HashMap<ContentNo, Began>>,
     bans: Mutex<Bans>,
+    /// Connections to peers of all contents, open or about to be.
+    links: AtomicUsize,
 }
 
 /// When a content was asked for, by whom delays are counted.
@@ -198,6 +201,7 @@ impl Shared {
             wondering: Mutex::default(),
             began: Mutex::default(),
             bans: Mutex::default(),
+            links: AtomicUsize::new(0),
         });
         tokio::spawn(members::work(Arc::downgrade(&shared)));
         if options.seeds {
@@ -265,12 +269,13 @@ impl Shared {
             None => self.look_for_peers(content, now),
         };
         let until = delay::http_not_before(&settings.policies, settings.priority, began, may_bring);
+        let head_start = party.map_or(Time::default(), |party| party.head_start(now));
         // The client's deadline wins. Who downloads on a device knows what delays it has set.
         let latest = now + deadline.since(now) / PEERS_SHARE;
         let until = if settings.own_store {
             until
         } else {
-            until.min(latest)
+            until.max(head_start).min(latest)
         };
         if until <= now { Time::default() } else { until }
     }

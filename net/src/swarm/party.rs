@@ -22,6 +22,7 @@ use larder_storage::proof::PieceHashes;
 use larder_storage::record::Content;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use table::Table;
@@ -29,6 +30,10 @@ use tokio::sync::Notify;
 
 /// So long peers may take to be found and to answer, before nothing is left to them any more.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
+
+/// A peer that has a piece, is near and answers is given so long for it before the origin is asked as well, where a
+/// client waits: many times what such a peer needs.
+const NEAR_HEAD_START: Duration = Duration::from_millis(500);
 
 /// A party of which nothing is wanted for so long ends.
 const OVER_AFTER: Duration = Duration::from_secs(60);
@@ -49,6 +54,10 @@ pub(super) struct Party {
     began: Time,
     /// Rings when something has changed about what is wanted, or who is there.
     bell: Arc<Notify>,
+    /// Whether a near peer that has everything may be asked: to be known without the lock.
+    has_near_seed: AtomicBool,
+    /// Whether anybody may be asked.
+    has_usable: AtomicBool,
     table: Mutex<Table>,
 }
 
@@ -74,6 +83,8 @@ impl Party {
             hashes,
             began: now,
             bell: Arc::new(Notify::new()),
+            has_near_seed: AtomicBool::new(false),
+            has_usable: AtomicBool::new(false),
             table: Mutex::new(Table::new(picker, now)),
         })
     }
@@ -100,14 +111,30 @@ impl Party {
         }
     }
 
-    /// Whether something may be left to peers: there are some, or they may still be found.
+    /// Whether something may be left to peers: there are some, or they may still be found. Never blocks.
     pub(super) fn may_bring(&self, now: Time) -> bool {
-        now < self.began + FOUND_WITHIN || self.table.lock().has_usable()
+        now < self.began + FOUND_WITHIN || self.has_usable.load(Ordering::Relaxed)
+    }
+
+    /// Until when what is wanted now is left to peers in any case: until the picker has seen it. Never blocks.
+    pub(super) fn head_start(&self, now: Time) -> Time {
+        if self.has_near_seed.load(Ordering::Relaxed) {
+            now + NEAR_HEAD_START
+        } else {
+            Time::default()
+        }
+    }
+
+    /// To be called when something about a peer has changed.
+    fn look_at_peers(&self, table: &Table) {
+        self.has_usable.store(table.has_usable(), Ordering::Relaxed);
+        self.has_near_seed
+            .store(table.has_near_seed(), Ordering::Relaxed);
     }
 
     #[cfg(test)]
     pub(super) fn has_usable(&self) -> bool {
-        self.table.lock().has_usable()
+        self.has_usable.load(Ordering::Relaxed)
     }
 
     #[cfg(test)]
@@ -125,6 +152,7 @@ impl Party {
         let mut table = self.table.lock();
         table.meets(peers);
         self.connect_more(&mut table);
+        self.release_if_alone(&table);
     }
 
     async fn work(self: Arc<Self>) {

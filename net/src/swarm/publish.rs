@@ -58,6 +58,11 @@ pub(super) async fn work(shared: Weak<Shared>, every: Duration) {
             if !content.record().immutable || length < mode::file_bytes_min(&settings.policies) {
                 continue;
             }
+            if published.contains_key(&no) && shared.members.is_held(no) {
+                continue;
+            }
+            // Nobody else is to wait for a long list.
+            tokio::task::yield_now().await;
             shared.offer(content);
             let is_due = !published.contains_key(&no) && published.len() < PUBLISHED_MAX;
             if is_due && now >= refused_until {

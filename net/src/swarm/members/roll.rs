@@ -96,6 +96,10 @@ impl Roll {
         is_news
     }
 
+    pub(super) fn is_held(&self, no: ContentNo) -> bool {
+        self.entries.get(&no).is_some_and(|entry| entry.held)
+    }
+
     /// Its id, where it has been joined.
     pub(super) fn remove(&mut self, no: ContentNo) -> Option<ContentId> {
         let entry = self.entries.remove(&no)?;

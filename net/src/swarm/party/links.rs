@@ -1,9 +1,9 @@
 //! What a party does: it opens connections, hears what comes of them, and does what the picker says. The rule: everything
 //! that is heard becomes an event of the picker's, and nothing else does.
 
-use super::Party;
 use super::assembly::Assembly;
 use super::table::{Link, Table, Work, address_of};
+use super::{NEAR_HEAD_START, Party};
 use crate::download::{Standing, Way};
 use crate::peer::{self, News, Order, Over, Target};
 use crate::swarm::Shared;
@@ -18,21 +18,21 @@ use larder_proto::tracker::message::{PeerAddress, PeerType};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 
 /// Connections of one content at a time, those that are being opened among them.
 const LINKS_MAX: usize = 24;
 
+/// The same of all contents together: each holds about 300 KiB.
+const LINKS_MAX_OF_ALL: usize = 64;
+
 /// Connections that are kept where nothing is wanted at the moment: whoever takes pieces one by one wants the next soon.
 const WARM_LINKS: usize = 4;
 
 /// How long opening a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
-
-/// A peer that has a piece, is near and answers is given so long for it before the origin is asked as well, where a
-/// client waits: many times what such a peer needs.
-const NEAR_HEAD_START: Duration = Duration::from_millis(500);
 
 /// A client that waits gives up this much later than its piece is due: pieces are due early, so that there is time for a
 /// second attempt.
@@ -47,7 +47,9 @@ impl Party {
         let now = shared.clock.now();
         let download_mode = shared.settings.load().policies.mode;
         let links_max = if table.wants() { LINKS_MAX } else { WARM_LINKS };
-        while table.links.len() < links_max {
+        while table.links.len() < links_max
+            && shared.links.load(Ordering::Relaxed) < LINKS_MAX_OF_ALL
+        {
             let bans = shared.bans.lock();
             let allows = |address: SocketAddr, id: PeerId| {
                 let who = Who {
@@ -86,6 +88,7 @@ impl Party {
             bored_since: None,
         };
         table.links.insert(no, link);
+        shared.links.fetch_add(1, Ordering::Relaxed);
         let target = Target {
             address,
             me: shared.me,
@@ -179,6 +182,9 @@ impl Party {
                 Event::Left(no)
             }
         };
+        if came.is_empty() {
+            self.look_at_peers(table);
+        }
         self.put_to_picker(table, &shared, vec![event], came, now);
         self.release_if_alone(table);
     }
@@ -214,6 +220,7 @@ impl Party {
         let Some(link) = table.links.remove(&no) else {
             return;
         };
+        shared.links.fetch_sub(1, Ordering::Relaxed);
         let reached = !matches!(over, Over::NotConnected(_));
         tracing::debug!(peer = %link.address, content = %self.id, why = %over, "a connection to a peer has ended");
         if link.who.is_some() {
@@ -223,7 +230,7 @@ impl Party {
     }
 
     /// Nobody is there to leave anything to, and nobody is to be expected.
-    fn release_if_alone(&self, table: &Table) {
+    pub(super) fn release_if_alone(&self, table: &Table) {
         if table.links.is_empty()
             && let Some(download) = self.download.upgrade()
         {

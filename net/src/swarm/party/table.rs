@@ -93,6 +93,12 @@ impl Table {
         self.links.values().any(|link| link.unchoked)
     }
 
+    /// Whether a peer of the same network may be asked for whatever is wanted.
+    pub(super) fn has_near_seed(&self) -> bool {
+        let mut links = self.links.values();
+        links.any(|link| link.kind == PeerType::Lan && link.unchoked && link.pieces.is_full())
+    }
+
     /// Whether a peer of the same network may be asked for a piece.
     pub(super) fn is_near(&self, piece: u32) -> bool {
         let mut links = self.links.values();

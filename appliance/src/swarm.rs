@@ -1,0 +1,146 @@
+//! How this process takes part in swarms, and what it tells of itself there. The rule: it tells those addresses by which
+//! others on its network reach it, as they are now.
+
+use crate::node::Node;
+use larder_net::coordinator::CoordinatorClient;
+use larder_net::swarm::{Place, Swarm, SwarmOptions};
+use larder_proto::policy::{Names, Policies, group::group};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often what is held is looked through for what others should know of.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often this machine's addresses are looked up; they change with its network.
+const PLACE_EVERY: Duration = Duration::from_secs(60);
+
+/// Joins the swarms of a node. `trusted`: what the coordinator says of contents is what it was told by those who may say
+/// it, since it is this process or was reached by TLS. `listening`: where peers are served.
+pub(crate) fn join(
+    node: &Node,
+    coordinator: CoordinatorClient,
+    trusted: bool,
+    listening: &[SocketAddr],
+    seeds: bool,
+) -> Swarm {
+    let listening = listening.to_vec();
+    let settings = Arc::clone(&node.settings);
+    let now = place(&listening, &settings.load().policies);
+    let _entered = node.runtime.enter();
+    let swarm = node.download.join_swarm(SwarmOptions {
+        coordinator,
+        coordinator_trusted: trusted,
+        me: node.peer_id,
+        port: listening.first().map_or(0, SocketAddr::port),
+        place: now.clone(),
+        seeds,
+        look_every: LOOK_EVERY,
+    });
+    let of_task = swarm.clone();
+    node.runtime.spawn(async move {
+        let mut last = now;
+        let mut timer = tokio::time::interval(PLACE_EVERY);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            let place = place(&listening, &settings.load().policies);
+            if place != last {
+                last = place.clone();
+                of_task.moved(place);
+            }
+        }
+    });
+    swarm
+}
+
+/// Where this machine is.
+fn place(listening: &[SocketAddr], policies: &Policies) -> Place {
+    let addresses = addresses(listening);
+    let first_v4 = addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    Place {
+        subnet_mask: first_v4.and_then(|address| mask_of(&routes, address)),
+        addresses,
+        external_port: None,
+        group: group(policies, &Names::default()).id(),
+        facts: larder_proto::policy::Facts::default(),
+    }
+}
+
+/// The addresses by which peers reach a listener: its own, or those of the interfaces that lead elsewhere.
+fn addresses(listening: &[SocketAddr]) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for listener in listening {
+        let own = listener.ip().to_canonical();
+        let found = if own.is_unspecified() {
+            // Documentation addresses (RFC 5737, RFC 3849): nothing is sent, the kernel only looks up the route.
+            let v4 = local_towards(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+            let v6 = local_towards(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)));
+            v4.into_iter().chain(v6.filter(|_| own.is_ipv6())).collect()
+        } else {
+            vec![own]
+        };
+        for address in found {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    addresses
+}
+
+/// The address of ours from which packets there would be sent.
+fn local_towards(there: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match there {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((there, 9)).ok()?;
+    let own = socket.local_addr().ok()?.ip();
+    (!own.is_unspecified()).then_some(own)
+}
+
+/// The mask of the network that an address of ours lies in, by the kernel's table of routes (proc(5)).
+fn mask_of(routes: &str, address: Ipv4Addr) -> Option<Ipv4Addr> {
+    // Numbers are written as the machine holds them; every machine that larder runs on begins with the low byte.
+    let number = |text: &str| Some(u32::from_str_radix(text, 16).ok()?.swap_bytes());
+    let masks = routes.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let network = number(fields.nth(1)?)?;
+        let gateway = number(fields.next()?)?;
+        let mask = number(fields.nth(4)?)?;
+        let is_ours = gateway == 0 && mask != 0 && u32::from(address) & mask == network;
+        is_ours.then_some(mask)
+    });
+    masks.max().map(Ipv4Addr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_is_that_of_the_network_without_a_gateway() {
+        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                      eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                      eth0\t0000A8C0\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n\
+                      eth1\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let mask = |address: [u8; 4]| mask_of(routes, address.into());
+        assert_eq!(mask([192, 168, 2, 7]), Some([255, 255, 255, 0].into()));
+        assert_eq!(mask([192, 168, 3, 7]), Some([255, 255, 0, 0].into()));
+        assert_eq!(mask([10, 0, 0, 1]), None);
+        assert_eq!(mask_of("", [10, 0, 0, 1].into()), None);
+    }
+
+    #[test]
+    fn a_listener_on_one_address_is_reached_by_it() {
+        let one: SocketAddr = "127.0.0.7:7680".parse().unwrap();
+        assert_eq!(addresses(&[one, one]), [one.ip()]);
+    }
+}
