@@ -88,11 +88,13 @@ type Keys = Vec<(&'static str, String)>;
 fn live(config: &Checked) -> Keys {
     let mut settings = config.settings.clone();
     let cache_status = std::mem::take(&mut settings.cache_status);
+    let slots = std::mem::take(&mut settings.upload_slots_max);
     // They are told one by one.
     settings.policies = Policies::defaults(Role::Appliance, Dialect::Y2018);
     vec![
         ("server.admin_names", format!("{:?}", config.admin_names)),
         ("server.cache_status", cache_status.to_string()),
+        ("server.upload_slots_max", slots.to_string()),
         ("origins", format!("{settings:?}")),
         ("tls", format!("{:?}", config.tls)),
     ]

@@ -80,6 +80,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     let mut settings = origins(&mut section, machine);
     settings.proxy = proxy::read(&mut section, machine, &mut warnings);
     settings.cache_status = server.cache_status;
+    settings.upload_slots_max = server.upload_slots_max;
     problems.extend(section.close());
 
     let mut section = root.section("coordinator");
@@ -155,6 +156,7 @@ struct Server {
     shards: usize,
     driver: Option<DriverKind>,
     cache_status: bool,
+    upload_slots_max: usize,
 }
 
 fn server(section: &mut Section<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Server {
@@ -202,6 +204,10 @@ fn server(section: &mut Section<'_>, machine: &Machine, warnings: &mut Vec<Strin
             .unwrap_or(0),
         driver: driver(section),
         cache_status: section.flag("cache_status").is_none_or(|flag| flag.value),
+        upload_slots_max: section
+            .number("upload_slots_max", 0..=100_000, "peers (0: all of them)")
+            .and_then(|number| usize::try_from(number.value).ok())
+            .unwrap_or(0),
     }
 }
 

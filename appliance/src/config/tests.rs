@@ -96,6 +96,11 @@ fn each_mistake_has_its_place_and_its_advice() {
             "f:2:9: server.http: holds a value of type integer; write strings, as in [\"0.0.0.0:80\", \"[::]:80\"]",
         ),
         (
+            "[server]\npeer = \"7680\"\n",
+            "f:2:8: server.peer: \"7680\" is no address; write an address and a port, as in \"0.0.0.0:7680\", or \"\" to \
+             serve no peers",
+        ),
+        (
             "[server]\ncache_status = \"yes\"\n",
             "f:2:16: server.cache_status: is of type string; write true or false",
         ),
@@ -298,6 +303,18 @@ fn an_empty_file_gives_the_documented_defaults() {
     );
     assert!(!checked.settings.rules.allows(false, "example.org", 80));
     assert!(checked.warnings.is_empty(), "{:?}", checked.warnings);
+}
+
+#[test]
+fn peers_are_served_at_their_port_unless_the_file_says_otherwise() {
+    let peer = |text: &str| accepted(text).peer;
+    let at = |text: &str| text.parse().expect("an address");
+    assert_eq!(peer(""), PeerAddress::IfFree(at("[::]:7680")));
+    assert_eq!(peer("[server]\npeer = \"\"\n"), PeerAddress::Nowhere);
+    let named = "[server]\npeer = \"10.0.0.1:7681\"\nupload_slots_max = 3\n";
+    assert_eq!(peer(named), PeerAddress::At(at("10.0.0.1:7681")));
+    assert_eq!(accepted(named).settings.upload_slots_max, 3);
+    assert_eq!(accepted("").settings.upload_slots_max, 0, "all of them");
 }
 
 #[test]

@@ -216,6 +216,7 @@ impl Serving {
         if let Some(why) = self.leaving {
             return self.leave(why);
         }
+        self.session.mute(self.sending);
         loop {
             return match self.session.next(input, limits, now) {
                 session::Action::Rest => break,

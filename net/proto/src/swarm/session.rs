@@ -36,6 +36,9 @@ use std::time::Duration;
 /// How long a peer may take to close after the last block.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// With so much unsaid a peer is not read from: who does not listen is not listened to.
+const OUT_BYTES_MAX: usize = 64 << 10;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// The peer's handshake has not come.
@@ -73,6 +76,8 @@ pub struct Session {
     said: Time,
     /// To be written, as soon as no block is at hand.
     out: Vec<u8>,
+    /// What was said before is being sent.
+    muted: bool,
     is_incoming: bool,
     ended: bool,
     draining: bool,
@@ -138,6 +143,7 @@ impl Session {
             heard: now,
             said: now,
             out: Vec::new(),
+            muted: false,
             is_incoming,
             ended: false,
             draining: false,
@@ -198,9 +204,18 @@ impl Session {
     pub fn reads(&self, limits: &Limits) -> bool {
         match self.phase {
             Phase::Greeting | Phase::Finishing => !self.ended,
-            Phase::Open => !self.ended && self.requests.len() < limits.requests_max,
+            Phase::Open => !self.ended && self.listens(limits),
             Phase::Finding(_) | Phase::Over(_) | Phase::Gone => false,
         }
+    }
+
+    fn listens(&self, limits: &Limits) -> bool {
+        self.requests.len() < limits.requests_max && self.out.len() < OUT_BYTES_MAX
+    }
+
+    /// While something is being sent, nothing is to be said, nor a block begun: so what waits is bounded here.
+    pub const fn mute(&mut self, muted: bool) {
+        self.muted = muted;
     }
 
     /// Moves what is to be said to the end of `out`. To be called when [`Action::Say`] or [`Action::Upload`] asks for it.
@@ -297,7 +312,7 @@ impl Session {
             if let Some(block) = self.late.pop_front() {
                 return Action::Late(block);
             }
-            if self.requests.len() < limits.requests_max {
+            if self.listens(limits) {
                 match self.decoder.next(input) {
                     Ok(Some(incoming)) => {
                         self.heard = now;
@@ -315,7 +330,7 @@ impl Session {
                     }
                 }
             }
-            if self.uploading {
+            if self.uploading || self.muted {
                 return Action::Rest;
             }
             if let Some(block) = self.requests.front().filter(|_| !self.choking) {

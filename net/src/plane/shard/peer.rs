@@ -27,6 +27,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// So many things are done for one peer; then others have their turn.
+const STEPS_MAX: u32 = 1000;
+
 /// What is said where a piece is not stored any more.
 pub(super) const GONE: Failure = Failure {
     status: 404,
@@ -128,8 +131,13 @@ impl Shard {
     /// Does what a peer's connection wants done, until it rests.
     pub(super) fn act_for_peer(&mut self, link: &mut Link, inbox: &mut Vec<u8>) -> Fate {
         let fd = link.socket.as_raw_fd();
-        let (mut read, mut left) = (0, super::body::TURN_BYTES);
+        let (mut read, mut left, mut steps) = (0, super::body::TURN_BYTES, 0);
         let fate = loop {
+            steps += 1;
+            if steps > STEPS_MAX {
+                self.news.push_back(News::Of(link.token, Happened::Arrived));
+                break Fate::Open;
+            }
             let Brain::Peer(peer) = &mut link.conn else {
                 break Fate::Closed;
             };

@@ -162,6 +162,42 @@ fn words_leave_before_the_end_is_said() {
     assert_eq!(rests(&mut serving), Action::Close(Why::Ended));
 }
 
+/// Each change of interest is answered by a choke or an unchoke.
+#[test]
+fn who_talks_and_does_not_listen_is_not_listened_to() {
+    let mut serving = opened();
+    let mut talk = Vec::new();
+    for _ in 0..50_000 {
+        Message::Interested.write(&mut talk);
+        Message::NotInterested.write(&mut talk);
+    }
+    let (mut input, mut unsaid) = (talk.as_slice(), Vec::new());
+    loop {
+        match serving.next(&mut input, &limits(), at(1)) {
+            Action::Interested(wants) => {
+                let event = match wants {
+                    true => session::Event::Unchoke,
+                    false => session::Event::Choke,
+                };
+                serving.session_mut().apply(event, &limits(), at(1));
+            }
+            Action::Say => {
+                serving.session_mut().write(&mut unsaid, at(1));
+                tell(&mut serving, Event::Answering { keep_alive: true });
+            }
+            Action::Send => tell(&mut serving, Event::Full),
+            Action::AwaitRoom => {}
+            Action::Rest => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(input.len() > talk.len() / 2, "{} are left", input.len());
+    assert!(unsaid.len() < 200 << 10, "{}", unsaid.len());
+    // What it has not read ends it.
+    serving.apply(Event::Tick, &limits(), STALL, at(61));
+    assert_eq!(serving.next(&mut input, &limits(), at(61)), Action::Cancel);
+}
+
 #[test]
 fn a_stop_waits_for_nothing_but_the_socket() {
     let mut serving = busy();
