@@ -75,8 +75,6 @@ pub struct Serving {
     sending: bool,
     /// A block is at hand.
     block: bool,
-    /// Nothing more is said after what is being sent.
-    finishing: bool,
     wait: Wait,
     /// When the last byte was sent, or sending began.
     since: Time,
@@ -95,7 +93,6 @@ impl Serving {
             cancelling: false,
             sending: false,
             block: false,
-            finishing: false,
             wait: Wait::Nothing,
             since: now,
         }
@@ -229,10 +226,8 @@ impl Serving {
                 session::Action::Find { swarm, peer } => Action::Find { swarm, peer },
                 session::Action::Opened { peer } => Action::Opened { peer },
                 session::Action::Interested(wants) => Action::Interested(wants),
-                session::Action::Finish => {
-                    self.finishing = true;
-                    continue;
-                }
+                // It comes when nothing is being sent.
+                session::Action::Finish => Action::FinishSending,
                 session::Action::Close(why) => {
                     self.leaving = Some(why);
                     self.leave(why)
@@ -245,10 +240,6 @@ impl Serving {
                 | session::Action::Data { .. }
                 | session::Action::Late(_) => continue,
             };
-        }
-        if self.finishing && !self.sending {
-            self.finishing = false;
-            return Action::FinishSending;
         }
         match self.wait {
             Wait::Nothing if self.sending => return Action::Send,

@@ -199,6 +199,16 @@ fn who_talks_and_does_not_listen_is_not_listened_to() {
 }
 
 #[test]
+fn a_receive_that_is_under_way_is_called_off_before_the_end() {
+    let mut serving = opened();
+    tell(&mut serving, Event::Stop);
+    assert_eq!(rests(&mut serving), Action::Cancel);
+    assert_eq!(rests(&mut serving), Action::Rest);
+    tell(&mut serving, Event::Cancelled);
+    assert_eq!(rests(&mut serving), Action::Close(Why::Stopped));
+}
+
+#[test]
 fn a_stop_waits_for_nothing_but_the_socket() {
     let mut serving = busy();
     tell(&mut serving, Event::Full);
