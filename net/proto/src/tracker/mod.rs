@@ -4,8 +4,14 @@
 //! The API over HTTP, call by call with examples, is written down in `net/proto/TRACKER.md`.
 
 pub mod guid;
+pub mod member;
 pub mod message;
+pub mod policy;
 pub mod proof;
 pub mod query;
+pub mod quota;
+pub mod records;
+pub mod site;
+pub mod state;
 
 pub use guid::Guid;
