@@ -99,7 +99,7 @@ impl TlsPlane {
             .unzip();
         let common = Arc::new(Shared {
             service: service.by_tls(),
-            config: Arc::new(config(certificates).map_err(io::Error::other)?),
+            config: Arc::new(server_config(certificates).map_err(io::Error::other)?),
             figures: Figures::new(),
             lanes,
             stage: watch::Sender::new(Stage::Serving),
@@ -162,7 +162,10 @@ impl fmt::Debug for TlsPlane {
     }
 }
 
-fn config(certificates: Arc<Certificates>) -> Result<ServerConfig, rustls::Error> {
+/// How TLS is spoken with whoever comes.
+pub(crate) fn server_config(
+    certificates: Arc<Certificates>,
+) -> Result<ServerConfig, rustls::Error> {
     // By default TLS 1.2 and 1.3; nothing older is in this library at all.
     let mut config = ServerConfig::builder_with_provider(Arc::new(certificates::provider()))
         .with_safe_default_protocol_versions()?

@@ -175,9 +175,10 @@ impl Joining {
             peer_id: join.peer_id,
             v6,
             v4,
+            // Loopback is where nobody else is.
             seen_v4: match seen {
-                IpAddr::V4(ip) => ip,
-                IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+                IpAddr::V4(ip) if !ip.is_loopback() => ip,
+                _ => Ipv4Addr::UNSPECIFIED,
             },
             port: join.port,
             external_port: join.external_port.unwrap_or(0),

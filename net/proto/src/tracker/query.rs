@@ -3,7 +3,7 @@
 
 use super::guid::Guid;
 use super::message::{MessageError, REPORTED_IPS_MAX, URL_BYTES_MAX};
-use larder_content::ContentId;
+use larder_content::{ContentId, UrlKey, key};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -124,6 +124,32 @@ impl PolicyQuery {
     }
 }
 
+/// The name of what is at a URL: the same for all URLs that name the same content, as in the store. None where it is
+/// no URL of http or https.
+#[must_use]
+pub fn url_key(url: &str) -> Option<UrlKey> {
+    let (https, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return None,
+    };
+    let rest = rest.split('#').next().unwrap_or(rest);
+    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    // A colon inside the brackets of an IPv6 address is no port's.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse::<u16>().ok()?)),
+        _ => (authority, None),
+    };
+    let port = port.filter(|port| *port != if https { 443 } else { 80 });
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let path = if path.is_empty() { "/" } else { path };
+    let query = query.as_slice();
+    (!host.is_empty()).then(|| key::identify(https, host, port, path, query, false).key)
+}
+
 /// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
 fn escape(text: &str, into: &mut String) {
     for byte in text.bytes() {
@@ -176,6 +202,24 @@ mod tests {
         );
         let query = target.split_once('?').unwrap().1;
         assert_eq!(PolicyQuery::parse(query), Ok(asked));
+    }
+
+    #[test]
+    fn urls_of_one_content_have_one_name() {
+        let file = "/filestreamingservice/files/1a2b3c4d-1111-2222-3333-1a2b3c4d5e6f";
+        let one = url_key(&format!(
+            "http://a.dl.delivery.mp.microsoft.com{file}?P1=1&P2=2"
+        ));
+        let two = url_key(&format!("https://b.dl.delivery.mp.microsoft.com:443{file}"));
+        assert!(one.is_some() && one == two);
+        let plain = url_key("http://origin.example/x");
+        assert_eq!(plain, url_key("http://ORIGIN.example:80/x#part"));
+        assert_ne!(plain, url_key("http://origin.example:8080/x"));
+        assert_ne!(plain, url_key("http://origin.example/x?y"));
+        assert_eq!(url_key("http://[::1]"), url_key("http://[::1]:80/"));
+        for no_url in ["", "ftp://a/", "http://", "http://:80/", "http://a:b/"] {
+            assert_eq!(url_key(no_url), None, "{no_url}");
+        }
     }
 
     #[test]

@@ -50,7 +50,15 @@ impl Sites {
         Some(Site::Named(narrowest.0))
     }
 
-    /// Where a caller is that is seen at one address and says that it has others.
+    /// The same, of all that a caller reports, whether it can have it or not.
+    #[must_use]
+    pub fn site_of(&self, seen: IpAddr, reported: &[IpAddr]) -> Site {
+        let may = |ip: &IpAddr| self.may_report(seen, *ip);
+        let reported: Vec<IpAddr> = reported.iter().copied().filter(may).collect();
+        self.of(seen, &reported)
+    }
+
+    /// Where a caller is that is seen at one address and has others, each of which it can have.
     #[must_use]
     pub fn of(&self, seen: IpAddr, reported: &[IpAddr]) -> Site {
         let seen = seen.to_canonical();

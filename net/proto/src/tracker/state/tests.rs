@@ -363,7 +363,7 @@ fn what_is_told_is_what_a_search_of_all_peers_finds() {
         .and_then(|seed| seed.parse().ok());
     let seeds = seed.map_or(0..40_u64, |seed| seed..seed + 1);
     for seed in seeds {
-        println!("LARDER_SEED={seed}");
+        eprintln!("LARDER_SEED={seed}");
         let mut dice = Dice::new(seed);
         let mut table = Table::new(Limits::default());
         // By content, peer and site: until when, and as what.
