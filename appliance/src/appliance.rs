@@ -266,9 +266,11 @@ impl Appliance {
     /// `trusted`: what the coordinator says of contents was authenticated on its way here.
     pub fn join_swarm(&self, coordinator: CoordinatorClient, trusted: bool) {
         let listening = &self.state.peer;
+        let config = self.state.config.load();
+        let cache = config.store_paths.first().cloned().unwrap_or_default();
         self.state
             .swarm
-            .get_or_init(|| swarm::join(&self.node, coordinator, trusted, listening, true));
+            .get_or_init(|| swarm::join(&self.node, coordinator, trusted, listening, true, &cache));
     }
 
     /// Where clients are served: the addresses as they are, with real ports.

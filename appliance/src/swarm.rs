@@ -1,12 +1,14 @@
 //! How this process takes part in swarms, and what it tells of itself there. The rule: it tells those addresses by which
 //! others on its network reach it, as they are now.
 
+use crate::device;
 use crate::node::Node;
 use larder_net::coordinator::CoordinatorClient;
 use larder_net::swarm::{Place, Swarm, SwarmOptions};
 use larder_proto::policy::{Names, Policies, group::group};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,17 +19,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const PLACE_EVERY: Duration = Duration::from_secs(60);
 
 /// Joins the swarms of a node. `trusted`: what the coordinator says of contents is what it was told by those who may say
-/// it, since it is this process or was reached by TLS. `listening`: where peers are served.
+/// it, since it is this process or was reached by TLS. `listening`: where peers are served; `cache`: where the pieces lie.
 pub(crate) fn join(
     node: &Node,
     coordinator: CoordinatorClient,
     trusted: bool,
     listening: &[SocketAddr],
     seeds: bool,
+    cache: &Path,
 ) -> Swarm {
-    let listening = listening.to_vec();
+    let (listening, cache) = (listening.to_vec(), cache.to_path_buf());
     let settings = Arc::clone(&node.settings);
-    let now = place(&listening, &settings.load().policies);
+    let now = place(&listening, &settings.load().policies, &cache);
     let _entered = node.runtime.enter();
     let swarm = node.download.join_swarm(SwarmOptions {
         coordinator,
@@ -45,7 +48,7 @@ pub(crate) fn join(
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            let place = place(&listening, &settings.load().policies);
+            let place = place(&listening, &settings.load().policies, &cache);
             if place != last {
                 last = place.clone();
                 of_task.moved(place);
@@ -56,7 +59,7 @@ pub(crate) fn join(
 }
 
 /// Where this machine is.
-fn place(listening: &[SocketAddr], policies: &Policies) -> Place {
+fn place(listening: &[SocketAddr], policies: &Policies, cache: &Path) -> Place {
     let addresses = addresses(listening);
     let first_v4 = addresses.iter().find_map(|address| match address {
         IpAddr::V4(address) => Some(*address),
@@ -68,7 +71,7 @@ fn place(listening: &[SocketAddr], policies: &Policies) -> Place {
         addresses,
         external_port: None,
         group: group(policies, &Names::default()).id(),
-        facts: larder_proto::policy::Facts::default(),
+        facts: device::facts(cache, policies),
     }
 }
 

@@ -24,15 +24,21 @@ const PATIENCE: Duration = Duration::from_secs(12);
 const CHUNK_BYTES: u32 = PIECE_BYTES;
 
 impl Download {
-    /// Asks what a URL is now, its origin included unless the URL names its content.
-    pub async fn find_out(&self, route: &OwnedRoute, within: Duration) -> Resolution {
+    /// Asks what a URL is now, its origin included unless the URL names its content. The origin is asked for no more than
+    /// one piece where the rest is to be left to peers.
+    pub async fn find_out(
+        &self,
+        route: &OwnedRoute,
+        within: Duration,
+        left_to_peers: bool,
+    ) -> Resolution {
         let known = self.store().load(&route.identity.key);
         let first = known.map_or(0, |content| self.first_missing(&content));
         let (tell, told) = oneshot::channel();
         self.ask(Ask::Resolve(ResolveAsk {
             route: route.clone(),
             // What the answer brings is stored, so it is asked to begin with what is missing.
-            wanted: Some((first, None)),
+            wanted: Some((first, left_to_peers.then_some(first + 1))),
             deadline: self.clock().now() + within,
             revalidate: true,
             reply: Reply::new(move |resolution| {
@@ -160,6 +166,13 @@ impl Whole {
                 Err(error)
             }
         }
+    }
+
+    /// Whether hashes of it turned out to be of something else, so that pieces which they let pass may be, too.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        let proof = self.download.store().proof(self.content.no);
+        proof.refuted.is_some() && !self.content.record().immutable
     }
 
     /// From now on no more than this is asked for ahead.

@@ -21,12 +21,15 @@ pub(super) struct GetArgs {
     /// URL's name; or - for standard output. Without it: the URL's name, in the present directory.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The configuration: [policy], [origins] and [log] of it are obeyed, the rest is an appliance's.
+    /// The configuration: [policy], [origins], [coordinator] url and [server] peer of it are obeyed, the rest is an appliance's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Nobody waits for it.
     #[arg(long)]
     background: bool,
+    /// Stay as a peer when it is done, until an interrupt.
+    #[arg(long)]
+    seed: bool,
     /// Print one JSON object at the end, with the fields of Get-DeliveryOptimizationStatus.
     #[arg(long)]
     json: bool,
@@ -65,7 +68,7 @@ pub(super) fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
     if let Err(error) = sock::raise_open_files() {
         tracing::info!("the limit of open files stays as it is: {error}");
     }
-    let report = get::run(&Order {
+    let (report, seeding) = get::run(&Order {
         url: args.url.clone(),
         output: args.output.clone(),
         config,
@@ -74,6 +77,7 @@ pub(super) fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
         } else {
             Priority::Foreground
         },
+        seed: args.seed,
     });
     if let Some(failure) = &report.failure {
         eprintln!("larder: {failure}");
@@ -82,6 +86,14 @@ pub(super) fn run(args: &GetArgs) -> anyhow::Result<ExitCode> {
     }
     if args.json {
         say(&serde_json::to_string_pretty(&report)?)?;
+    }
+    match seeding {
+        Some(seeding) => seeding.until_signal(),
+        None if args.seed && report.failure.is_none() => eprintln!(
+            "larder: there is nobody to stay for: download mode {} has no peers ({})",
+            report.download_mode, report.download_mode_reason
+        ),
+        None => {}
     }
     Ok(ExitCode::from(report.exit_code))
 }

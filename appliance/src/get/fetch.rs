@@ -15,6 +15,7 @@ use larder_net::ask::Resolution;
 use larder_net::settings::Settings;
 use larder_net::whole::Whole;
 use larder_proto::http::route::OwnedRoute;
+use larder_proto::policy::DownloadMode;
 use larder_proto::upstream::Validator;
 use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
@@ -39,6 +40,8 @@ pub(super) struct Fetch<'n> {
     pub(super) route: Arc<OwnedRoute>,
     pub(super) target: &'n Target,
     pub(super) meter: &'n Meter,
+    /// Pieces may come from peers.
+    pub(super) peers: bool,
     /// What the user should know besides the outcome.
     pub(super) notes: Vec<String>,
     writer: Option<Writer>,
@@ -61,12 +64,14 @@ impl<'n> Fetch<'n> {
         route: Arc<OwnedRoute>,
         target: &'n Target,
         meter: &'n Meter,
+        peers: bool,
     ) -> Self {
         Self {
             node,
             route,
             target,
             meter,
+            peers,
             notes: Vec::new(),
             writer: None,
         }
@@ -113,7 +118,8 @@ impl<'n> Fetch<'n> {
                     return plain::fetch(client, route, self.target, self.meter).await;
                 }
                 Came::Wrong => {
-                    if !self.past_cache_hosts() {
+                    // One source after the other is left out, until the origin alone is left.
+                    if !self.past_peers() && !self.past_cache_hosts() {
                         return Err(wrong_sha1(&self.route));
                     }
                 }
@@ -131,6 +137,21 @@ impl<'n> Fetch<'n> {
                 writer.restart()?;
             }
         }
+    }
+
+    /// From now on no peers are asked. False where that is so already.
+    fn past_peers(&mut self) -> bool {
+        if !std::mem::replace(&mut self.peers, false) {
+            return false;
+        }
+        tracing::warn!(
+            "what came by peers is not of this object; the rest of the sources are asked"
+        );
+        let now = self.node.settings.load_full();
+        let mut settings = Settings::clone(&now);
+        settings.policies.mode = DownloadMode::Simple;
+        self.node.settings.store(Arc::new(settings));
+        true
     }
 
     /// From now on the origin alone is asked. False where that is so already.
@@ -153,7 +174,7 @@ impl<'n> Fetch<'n> {
         let content = match self
             .node
             .download
-            .find_out(&self.route, FIND_OUT_WITHIN)
+            .find_out(&self.route, FIND_OUT_WITHIN, self.peers)
             .await
         {
             Resolution::Content(content) if content.record().whole => return Ok(Came::OneAnswer),
@@ -217,12 +238,14 @@ impl<'n> Fetch<'n> {
                 whole.look_ahead(ahead_bytes(node));
             }
         }
-        if let Some(named) = named {
-            if hasher.finish() != named {
-                let (download, content) = (node.download.clone(), Arc::clone(content));
-                let _ = tokio::task::spawn_blocking(move || download.forget(&content)).await;
-                return Ok(Came::Wrong);
-            }
+        let matches = named.map(|named| hasher.finish() == named);
+        let doubtful = matches.is_none() && whole.sources().peers() > 0 && whole.is_doubtful();
+        if matches == Some(false) || doubtful {
+            let (download, content) = (node.download.clone(), Arc::clone(content));
+            let _ = tokio::task::spawn_blocking(move || download.forget(&content)).await;
+            return Ok(Came::Wrong);
+        }
+        if matches.is_some() {
             return Ok(Came::Whole(content.length(), Verified::Sha1));
         }
         let pieces = piece_count(content.length());

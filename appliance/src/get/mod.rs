@@ -3,12 +3,13 @@
 //! bears its name only once it is whole and right.
 //!
 //! `failure` says what can go wrong and by which exit code it is told, `target` where the bytes go, `cache` where the
-//! pieces are kept meanwhile, `fetch` brings them, `plain` does so without pieces, `progress` shows how far it is, and
-//! `report` what came of it.
+//! pieces are kept meanwhile, `peering` takes part in swarms, `fetch` brings the pieces, `plain` does so without any,
+//! `progress` shows how far it is, and `report` what came of it.
 
 mod cache;
 mod failure;
 mod fetch;
+mod peering;
 mod plain;
 pub(crate) mod progress;
 mod report;
@@ -33,4 +34,6 @@ pub(crate) struct Order {
     pub(crate) output: Option<PathBuf>,
     pub(crate) config: Checked,
     pub(crate) priority: Priority,
+    /// To stay as a peer when it is done.
+    pub(crate) seed: bool,
 }

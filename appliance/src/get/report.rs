@@ -10,8 +10,10 @@ use std::time::Duration;
 /// The seed's states of a download (seed: Windows PowerShell cmdlets).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub(crate) enum Status {
-    /// Done.
+    /// Done, and not uploading.
     Complete,
+    /// Done, and there for others.
+    Caching,
     /// Stopped before it was done; the same command goes on where it can.
     Paused,
 }

@@ -3,24 +3,26 @@
 
 use super::cache::{self, Opened, SLAB_BYTES};
 use super::fetch::Fetch;
+use super::peering::{self, Peering};
 use super::progress::{Meter, Shown};
-use super::report::{Report, Verified};
+use super::report::{Report, Status, Verified};
 use super::target::Target;
 use super::url::route_of;
 use super::{Failure, Order, plain};
 use crate::appliance::StartError;
 use crate::background::forget_old;
 use crate::device;
-use crate::node::NodeOptions;
+use crate::node::{Node, NodeOptions};
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use larder_net::metrics::Figures;
 use larder_net::origin::OriginClient;
 use larder_net::settings::Settings;
+use larder_net::swarm::Swarm;
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::policy::eligibility::may_use_cache_host;
 use larder_proto::policy::{
-    Coordinator, DownloadMode, Facts, Policies, Role, Taken, cache as limits, delay, taken,
+    DownloadMode, Facts, Policies, Role, Taken, cache as limits, delay, mode, taken,
 };
 use larder_storage::store::{OpenError, SizeLimit};
 use std::path::PathBuf;
@@ -31,13 +33,39 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Memory of a device that only downloads; an appliance has its machine to itself.
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
+/// How long answers to peers may take once a device that stays for others is told to end.
+const CUT_AFTER: Duration = Duration::from_secs(2);
 /// It serves nobody but peers.
 const SHARDS: usize = 1;
 
+/// A device that is done, and stays for others.
+pub(crate) struct Seeding {
+    node: Node,
+    swarm: Swarm,
+}
+
+impl Seeding {
+    /// Stays until a signal, and leaves.
+    pub(crate) fn until_signal(self) {
+        let Self { node, swarm } = self;
+        let waited = node.runtime.block_on(async {
+            let what = Signals::caught()?.any().await;
+            tracing::info!("leaving the swarm: {what}");
+            std::io::Result::Ok(())
+        });
+        if let Err(error) = waited {
+            tracing::error!("catching signals failed: {error}");
+        }
+        peering::leave(&node, &swarm);
+        node.stop(CUT_AFTER, async { true });
+    }
+}
+
 /// Downloads, and says what came of it.
-pub(crate) fn run(order: &Order) -> Report {
+pub(crate) fn run(order: &Order) -> (Report, Option<Seeding>) {
     let began = Instant::now();
     let mut report = Report::new(&order.url, order.priority);
+    let mut seeding = None;
     let result = match Plan::of(order) {
         Ok(plan) => {
             report.in_mode(plan.taken);
@@ -45,7 +73,7 @@ pub(crate) fn run(order: &Order) -> Report {
             report.file_id = hex(&plan.route.identity.key.0);
             report.cache_host = plan.settings.cache_hosts.first().cloned();
             let meter = Arc::new(Meter::default());
-            let result = plan.run(&meter, &mut report);
+            let result = plan.run(&meter, &mut report, &mut seeding);
             let (sources, disk) = meter.counts();
             // What was on disk and gone again before its turn was fetched after all.
             let rest = report
@@ -56,7 +84,11 @@ pub(crate) fn run(order: &Order) -> Report {
         }
         Err(failure) => Err(failure),
     };
-    report.ended(result, began.elapsed())
+    let mut report = report.ended(result, began.elapsed());
+    if seeding.is_some() {
+        report.status = Status::Caching;
+    }
+    (report, seeding)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -71,6 +103,8 @@ struct Plan {
     policies: Policies,
     taken: Taken,
     settings: Settings,
+    peering: Option<Peering>,
+    seed: bool,
     memory_bytes_max: u64,
     driver: Option<larder_storage::driver::DriverKind>,
 }
@@ -85,7 +119,9 @@ impl Plan {
         let target = Target::of(order.output.as_deref(), &route.target)?;
         let folder = cache::folder(&config.policy);
         let facts = device::facts(&folder, &policies);
-        let taken = taken(&policies, None, Coordinator::Absent);
+        let peering = Peering::of(config, &policies, order.seed);
+        let known = peering::coordinator(peering.as_ref(), None);
+        let taken = taken(&policies, None, known);
         settings.own_store = true;
         settings.priority = order.priority;
         settings.cache_hosts = cache_hosts(&policies, &facts, taken);
@@ -99,12 +135,19 @@ impl Plan {
             policies,
             taken,
             settings,
+            peering,
+            seed: order.seed,
             memory_bytes_max: config.memory_bytes_max.min(MEMORY_BYTES_MAX),
             driver: config.driver,
         })
     }
 
-    fn run(self, meter: &Arc<Meter>, report: &mut Report) -> Result<Verified, Failure> {
+    fn run(
+        self,
+        meter: &Arc<Meter>,
+        report: &mut Report,
+        seeding: &mut Option<Seeding>,
+    ) -> Result<Verified, Failure> {
         if self.taken.mode == DownloadMode::Bypass {
             return self.run_plain(meter, report);
         }
@@ -116,7 +159,7 @@ impl Plan {
             &telemetry,
         );
         match opened {
-            Ok(opened) => self.run_by_pieces(opened, meter, report),
+            Ok(opened) => self.run_by_pieces(opened, meter, report, seeding),
             Err(StartError::Store(error @ OpenError::Path { .. })) => {
                 eprintln!("larder: {error}; without a store the download can not be resumed");
                 self.run_plain(meter, report)
@@ -139,7 +182,10 @@ impl Plan {
             slab_bytes: SLAB_BYTES,
             settings: self.settings.clone(),
             http: Vec::new(),
-            peer: Vec::new(),
+            peer: self
+                .peering
+                .as_ref()
+                .map_or_else(Vec::new, Peering::listeners),
             network: None,
         }
     }
@@ -149,13 +195,18 @@ impl Plan {
         opened: Opened,
         meter: &Arc<Meter>,
         report: &mut Report,
+        seeding: &mut Option<Seeding>,
     ) -> Result<Verified, Failure> {
         let Opened { node, beside } = opened;
+        let peering = self.peering.as_ref();
+        let swarm = peering.map(|peering| peering.join(&node, &self.folder));
         if let Some(age_s_max) = self.policies.cache_age_s_max {
             forget_old(&node.store, age_s_max, node.clock.unix());
             cache::sweep(&self.folder, age_s_max);
         }
-        let mut fetch = Fetch::new(&node, Arc::clone(&self.route), &self.target, meter);
+        let peers = peering.is_some() && mode::peers(self.taken.mode);
+        let route = Arc::clone(&self.route);
+        let mut fetch = Fetch::new(&node, route, &self.target, meter, peers);
         let result = under_signals(&node.runtime, meter, &self.target, fetch.run());
         for note in std::mem::take(&mut fetch.notes) {
             eprintln!("larder: {note}");
@@ -163,12 +214,23 @@ impl Plan {
         fetch.give_up();
         drop(fetch);
         let result = result.map_err(|failure| self.with_hint(failure));
-        node.stop(Duration::ZERO, async { true });
+        let length = result.as_ref().ok().map(|(length, _)| *length);
+        let known = peering::coordinator(peering, swarm.as_ref());
+        report.in_mode(taken(&self.policies, length, known));
+        match swarm {
+            Some(swarm) if self.seed && result.is_ok() => *seeding = Some(Seeding { node, swarm }),
+            swarm => {
+                if let Some(swarm) = &swarm {
+                    peering::leave(&node, swarm);
+                }
+                node.stop(Duration::ZERO, async { true });
+            }
+        }
         let goes_on = matches!(
             result,
             Err(Failure::Network(_) | Failure::DiskFull(_) | Failure::Interrupted(_))
         );
-        if let Some(beside) = beside.filter(|_| !goes_on) {
+        if let Some(beside) = beside.filter(|_| !goes_on && seeding.is_none()) {
             // Nobody else was to have this store, and the file has the bytes or never will.
             if let Err(error) = std::fs::remove_dir_all(&beside) {
                 tracing::warn!(%error, "{} can not be removed", beside.display());

@@ -291,3 +291,35 @@ fn two_at_once_both_come() {
     let left = fs::read_dir(device.cache().join("larder/more")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "stores beside the first are cleared away");
 }
+
+#[test]
+fn without_a_coordinator_it_is_simple_and_there_is_nobody_to_stay_for() {
+    let bytes = real_bytes(12 * MIB);
+    let origin = Origin::start(bytes.clone(), Manner::default());
+    let device = Device::new();
+    let ended = device
+        .get(&origin.url("/x.bin"), &["--json", "--seed"])
+        .well();
+    assert_same(&device.bytes("x.bin"), &bytes, "simple");
+    let json = ended.json();
+    assert_eq!(
+        (&json["DownloadMode"], &json["Status"]),
+        (&99.into(), &"Complete".into())
+    );
+    assert!(
+        ended.stderr.contains("nobody to stay for"),
+        "{}",
+        ended.stderr
+    );
+    // One that is away is told apart from none, and holds nothing up.
+    device.config(
+        "[server]\npeer = \"127.0.0.1:0\"\n[coordinator]\nurl = \"http://127.0.0.1:1\"\n\
+         [policy]\nDODelayForegroundDownloadFromHttp = 3600\nDOMinRAMAllowedToPeer = 1\n\
+         DOMinDiskSizeAllowedToPeer = 1\n",
+    );
+    let json = device.get(&origin.url("/y.bin"), &["--json"]).well().json();
+    assert_same(&device.bytes("y.bin"), &bytes, "the coordinator is away");
+    assert_eq!(json["DownloadMode"], 99, "{json}");
+    let why = json["DownloadModeReason"].as_str().expect("words");
+    assert!(why.contains("can not be reached"), "{why}");
+}

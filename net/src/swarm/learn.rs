@@ -51,7 +51,7 @@ impl Shared {
                     Resolution::Content(content) => Some(Arc::clone(content)),
                     _ => None,
                 });
-            let Some(content) = found.filter(|content| content.record().immutable) else {
+            let Some(content) = found.filter(|content| shared.is_one_version(content)) else {
                 return;
             };
             let hashes = match (shared.known_hashes(&content).await, policy) {

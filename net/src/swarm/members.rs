@@ -6,7 +6,7 @@ mod roll;
 use super::Shared;
 use crate::coordinator::ClientError;
 use larder_content::{ContentId, ContentNo};
-use larder_proto::policy::{Coordinator, mode};
+use larder_proto::policy::{Coordinator, PeerType, may_upload, mode};
 use larder_proto::time::Time;
 use larder_proto::tracker::guid::Guid;
 use larder_proto::tracker::message::{JoinAnswer, JoinRequest, LeaveRequest};
@@ -163,6 +163,9 @@ impl Shared {
         request.group_id = place.group;
         request.external_port = place.external_port;
         request.preferred = policies.is_preferred();
+        let taken = self.taken(content.length());
+        request.restricted_upload =
+            may_upload(policies, &place.facts, taken, PeerType::Lan).is_err();
         request.join_request_event = due.event;
         if due.wants_peers {
             request.peers_wanted = PEERS_WANTED;

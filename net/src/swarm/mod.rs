@@ -216,6 +216,12 @@ impl Shared {
         mode::taken(&settings.policies, Some(length), self.coordinator_now())
     }
 
+    /// Whether a content stays what it is as long as it is here. A device's download is of one version whatever its
+    /// URL, and is proved by the hashes of that version.
+    fn is_one_version(&self, content: &Content) -> bool {
+        content.record().immutable || self.settings.load().own_store
+    }
+
     /// Whether pieces of a content may come from peers.
     fn may_use_peers(&self, content: &Content) -> bool {
         let settings = self.settings.load();
@@ -256,9 +262,7 @@ impl Shared {
     /// Somebody wants pieces of a content. Says until when they are to be left to peers, where they are. Never blocks.
     pub(crate) fn wanted(self: &Arc<Self>, content: &Arc<Content>, deadline: Time) -> Time {
         let settings = self.settings.load();
-        // A device's download is of one version whatever its URL; pieces are proved by the hashes of that version.
-        let one_version = content.record().immutable || settings.own_store;
-        if !one_version || !self.may_use_peers(content) {
+        if !self.is_one_version(content) || !self.may_use_peers(content) {
             return Time::default();
         }
         let now = self.clock.now();

@@ -55,7 +55,8 @@ pub(super) async fn work(shared: Weak<Shared>, every: Duration) {
         let contents = shared.store.contents();
         for content in &contents {
             let (no, length) = (content.no, content.length());
-            if !content.record().immutable || length < mode::file_bytes_min(&settings.policies) {
+            if !shared.is_one_version(content) || length < mode::file_bytes_min(&settings.policies)
+            {
                 continue;
             }
             if published.contains_key(&no) && shared.members.is_held(no) {
@@ -64,7 +65,10 @@ pub(super) async fn work(shared: Weak<Shared>, every: Duration) {
             // Nobody else is to wait for a long list.
             tokio::task::yield_now().await;
             shared.offer(content);
-            let is_due = !published.contains_key(&no) && published.len() < PUBLISHED_MAX;
+            // A device gives what it has, and leaves it to others to say what that is.
+            let is_due = !settings.own_store
+                && !published.contains_key(&no)
+                && published.len() < PUBLISHED_MAX;
             if is_due && now >= refused_until {
                 match shared.publish(content).await {
                     Ok(true) => _ = published.insert(no, now),
