@@ -45,6 +45,8 @@ use Effect::{Lacks, Obeyed};
 use Kind::{Flag, Folder, Guid, Hosts, Hours, Number, OneOf, Source, Words};
 
 const PEERS: Effect = Lacks("larder does not go by it yet");
+const GROUPS: Effect =
+    Lacks("larder does not find out by itself in which group it is; write DOGroupID");
 const RATES: Effect = Lacks("larder does not limit bandwidth yet");
 const CACHE_HOSTS: Effect = Lacks("an appliance asks no cache hosts; larder get does");
 const SECONDS_MAX: u64 = 4_294_967_295;
@@ -58,14 +60,14 @@ const KEYS: &[(&str, Kind, Effect)] = &[
             &[0, 1, 2, 3, 99, 100],
             "0 (HTTP only), 1 (LAN), 2 (group), 3 (Internet), 99 (simple) or 100 (bypass)",
         ),
-        PEERS,
+        Obeyed,
     ),
-    ("DOGroupID", Guid, PEERS),
-    ("DOMinRAMAllowedToPeer", Number(1, 100_000, "GB"), PEERS),
+    ("DOGroupID", Guid, Obeyed),
+    ("DOMinRAMAllowedToPeer", Number(1, 100_000, "GB"), Obeyed),
     (
         "DOMinDiskSizeAllowedToPeer",
         Number(1, 100_000, "GB"),
-        PEERS,
+        Obeyed,
     ),
     (
         "DOMaxCacheAge",
@@ -79,7 +81,7 @@ const KEYS: &[(&str, Kind, Effect)] = &[
     ),
     ("DOAbsoluteMaxCacheSize", Number(1, 4_000_000, "GB"), Obeyed),
     ("DOModifyCacheDrive", Folder, Obeyed),
-    ("DOMinFileSizeToCache", Number(1, 100_000, "MB"), PEERS),
+    ("DOMinFileSizeToCache", Number(1, 100_000, "MB"), Obeyed),
     ("DOMaxDownloadBandwidth", Number(0, RATE_MAX, "KB/s"), RATES),
     (
         "DOPercentageMaxDownloadBandwidth",
@@ -88,12 +90,12 @@ const KEYS: &[(&str, Kind, Effect)] = &[
     ),
     ("DOMaxUploadBandwidth", Number(0, RATE_MAX, "KB/s"), Obeyed),
     ("DOMonthlyUploadDataCap", Number(0, RATE_MAX, "GB"), PEERS),
-    ("DOMinBackgroundQoS", Number(1, RATE_MAX, "KB/s"), PEERS),
-    ("DOAllowVPNPeerCaching", Flag, PEERS),
+    ("DOMinBackgroundQoS", Number(1, RATE_MAX, "KB/s"), Obeyed),
+    ("DOAllowVPNPeerCaching", Flag, Obeyed),
     (
         "DOMinBatteryPercentageAllowedToUpload",
         Number(1, 100, "percent"),
-        PEERS,
+        Obeyed,
     ),
     (
         "DOPercentageMaxForegroundBandwidth",
@@ -110,18 +112,18 @@ const KEYS: &[(&str, Kind, Effect)] = &[
     (
         "DORestrictPeerSelectionBy",
         OneOf(&[0, 1, 2], "1 (subnet mask)"),
-        PEERS,
+        Obeyed,
     ),
-    ("DOGroupIdSource", Source, PEERS),
+    ("DOGroupIdSource", Source, GROUPS),
     (
         "DODelayBackgroundDownloadFromHttp",
         Number(0, SECONDS_MAX, "seconds"),
-        PEERS,
+        Obeyed,
     ),
     (
         "DODelayForegroundDownloadFromHttp",
         Number(0, SECONDS_MAX, "seconds"),
-        PEERS,
+        Obeyed,
     ),
     // Newer than the seed (facts: clients, section 5).
     ("DOCacheHost", Hosts, CACHE_HOSTS),
@@ -136,7 +138,7 @@ const KEYS: &[(&str, Kind, Effect)] = &[
         CACHE_HOSTS,
     ),
     ("DODisallowCacheServerDownloadsOnVPN", Flag, CACHE_HOSTS),
-    ("DOVpnKeywords", Words, PEERS),
+    ("DOVpnKeywords", Words, Obeyed),
     (
         "DOMaxForegroundDownloadBandwidth",
         Number(0, RATE_MAX, "KB/s"),

@@ -335,7 +335,7 @@ fn what_has_no_effect_yet_is_told() {
     let checked = accepted(
         "[server]\npeer = \"0.0.0.0:7680\"\nmemory_bytes_max = \"1TiB\"\n\
          [coordinator]\nmode = \"embedded\"\n\
-         [policy]\nDODownloadMode = 1\nDOMaxUploadBandwidth = 100\nDOAllowVPNPeerCaching = true\n\
+         [policy]\nDODownloadMode = 1\nDOMaxUploadBandwidth = 100\nDOMonthlyUploadDataCap = 5\n\
          DOSetHoursToLimitForegroundDownloadBandwidth = { from = 8, to = 17, inside = 20, outside = 0 }\n",
     );
     let told: Vec<&str> = checked
@@ -347,8 +347,7 @@ fn what_has_no_effect_yet_is_told() {
         told,
         [
             "server.memory_bytes_max",
-            "policy.DODownloadMode",
-            "policy.DOAllowVPNPeerCaching",
+            "policy.DOMonthlyUploadDataCap",
             "policy.DOSetHoursToLimitForegroundDownloadBandwidth",
             "coordinator.mode",
         ]

@@ -34,7 +34,7 @@ fn a_file_in_order_is_said_to_be_and_what_has_no_effect_is_warned_of() {
     assert_eq!(
         err,
         format!(
-            "{config}: warning: coordinator.mode has no effect: larder has no coordinator yet\n"
+            "{config}: warning: coordinator.mode has no effect: larder asks coordinators, and is none itself yet\n"
         )
     );
     let (code, _, err) = home.run(&["check-config", "/nowhere/larder.toml"]);

@@ -153,11 +153,11 @@ impl Swarm {
         }
     }
 
-    /// Whether a content has peers that may be asked.
+    /// Peers of a content that may be asked.
     #[cfg(test)]
-    pub(crate) fn has_usable(&self, no: ContentNo) -> bool {
+    pub(crate) fn usable(&self, no: ContentNo) -> usize {
         let party = self.0.parties.lock().get(&no).cloned();
-        party.is_some_and(|party| party.has_usable())
+        party.map_or(0, |party| party.usable())
     }
 
     /// Connections to peers of a content, open or about to be.

@@ -133,8 +133,9 @@ impl Party {
     }
 
     #[cfg(test)]
-    pub(super) fn has_usable(&self) -> bool {
-        self.has_usable.load(Ordering::Relaxed)
+    pub(super) fn usable(&self) -> usize {
+        let table = self.table.lock();
+        table.links.values().filter(|link| link.unchoked).count()
     }
 
     #[cfg(test)]

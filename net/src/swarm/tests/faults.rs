@@ -79,3 +79,36 @@ async fn without_a_coordinator_everything_comes_from_the_origin() {
     stand.object.check_whole(&got);
     assert_eq!(stand.swarm.coordinator_answers(), Some(false));
 }
+
+#[tokio::test]
+async fn an_honest_peer_makes_up_for_a_liar_beside_it() {
+    let stand = Stand::new(|_| {}).await;
+    let liar = TestPeer::start(&stand.object, Manner::Lies).await;
+    let honest = TestPeer::start(&stand.object, Manner::Honest).await;
+    stand.tell_of(&[&liar, &honest], PeerType::Lan);
+    let content = stand.begun(&[&liar, &honest]).await;
+    let got = stand.world.get(URL).await;
+    stand.object.check_whole(&got);
+    let sources = stand.world.download.sources(content.no);
+    assert_eq!(sources.all(), content.length());
+    assert!(sources.lan >= 4 << 20, "{sources:?}");
+    eventually("only the honest one is left", || {
+        (stand.swarm.links(content.no) == 1).then_some(())
+    })
+    .await;
+    assert_eq!(liar.heard.connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn peers_that_are_there_go_on_without_a_coordinator() {
+    let mut stand = Stand::new(|_| {}).await;
+    let peer = TestPeer::start(&stand.object, Manner::Honest).await;
+    stand.tell_of(&[&peer], PeerType::Lan);
+    let content = stand.begun(&[&peer]).await;
+    let elsewhere = super::stand::TestCoordinator::start().await;
+    drop(std::mem::replace(&mut stand.coordinator, elsewhere));
+    let got = stand.world.get(URL).await;
+    stand.object.check_whole(&got);
+    let sources = stand.world.download.sources(content.no);
+    assert!(sources.lan >= 10 << 20, "{sources:?}");
+}

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use larder_content::hash::of_piece;
 use larder_content::phf::Phf;
-use larder_content::{ContentId, PIECE_BYTES};
+use larder_content::{ContentId, PIECE_BYTES, Span};
 use larder_proto::swarm::wire::{piece_head, write_bitfield};
 use larder_proto::swarm::{Bitfield, Block, Decoder, Handshake, Incoming, Message, PeerId};
 use larder_proto::tracker::guid::Guid;
@@ -21,6 +21,7 @@ use larder_proto::tracker::message::{
     ContentPolicy, ErrorAnswer, JoinAnswer, JoinRequest, PeerAddress, PeerType, PublishRequest,
     Trust,
 };
+use larder_storage::record::Content;
 use parking_lot::Mutex;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -344,6 +345,22 @@ impl Stand {
     pub(super) fn tell_of(&self, peers: &[&TestPeer], kind: PeerType) {
         let named = peers.iter().map(|peer| peer.named(kind));
         *self.coordinator.said.peers.lock() = named.collect();
+    }
+
+    /// Resolves, which brings the first piece from the origin, and waits until all these peers may be asked.
+    pub(super) async fn begun(&self, peers: &[&TestPeer]) -> Arc<Content> {
+        let content = self.world.content(URL, Some((0, Some(1)))).await;
+        let first = self.world.bytes(&content, URL, Span::new(0, 1)).await;
+        self.object.check(&first, 0..1);
+        // One more piece brings the party together.
+        let second = Span::new(1 << 20, (1 << 20) + 1);
+        let got = self.world.bytes(&content, URL, second).await;
+        self.object.check(&got, 1 << 20..(1 << 20) + 1);
+        eventually("they may be asked", || {
+            (self.swarm.usable(content.no) >= peers.len()).then_some(())
+        })
+        .await;
+        content
     }
 
     /// Bytes that the origin was asked for.

@@ -6,37 +6,12 @@ use larder_proto::tracker::message::{PeerType, Trust};
 use larder_storage::proof::Trust as StoreTrust;
 use std::sync::atomic::Ordering;
 
-/// Resolves, which brings the first piece from the origin, and waits until the peer may be asked.
-async fn begun(
-    stand: &Stand,
-    peers: &[&TestPeer],
-) -> std::sync::Arc<larder_storage::record::Content> {
-    let content = stand.world.content(URL, Some((0, Some(1)))).await;
-    let first = stand.world.bytes(&content, URL, Span::new(0, 1)).await;
-    stand.object.check(&first, 0..1);
-    // One more piece brings the party together.
-    let second = Span::new(1 << 20, (1 << 20) + 1);
-    let got = stand.world.bytes(&content, URL, second).await;
-    stand.object.check(&got, 1 << 20..(1 << 20) + 1);
-    for peer in peers {
-        eventually("the peer is connected", || {
-            (peer.heard.connections.load(Ordering::Relaxed) > 0).then_some(())
-        })
-        .await;
-    }
-    content
-}
-
 #[tokio::test]
 async fn what_a_near_peer_has_does_not_come_from_the_origin() {
     let stand = Stand::new(|_| {}).await;
     let peer = TestPeer::start(&stand.object, Manner::Honest).await;
     stand.tell_of(&[&peer], PeerType::Lan);
-    let content = begun(&stand, &[&peer]).await;
-    eventually("it may be asked", || {
-        stand.swarm.has_usable(content.no).then_some(())
-    })
-    .await;
+    let content = stand.begun(&[&peer]).await;
     let before = stand.origin_bytes();
     let all = Span::whole(content.length());
     let got = stand.world.bytes(&content, URL, all).await;
@@ -62,11 +37,7 @@ async fn what_a_peer_lacks_comes_from_the_origin_and_it_is_told() {
     let stand = Stand::new(|_| {}).await;
     let peer = TestPeer::start(&stand.object, Manner::Half).await;
     stand.tell_of(&[&peer], PeerType::Lan);
-    let content = begun(&stand, &[&peer]).await;
-    eventually("it may be asked", || {
-        stand.swarm.has_usable(content.no).then_some(())
-    })
-    .await;
+    let content = stand.begun(&[&peer]).await;
     let all = Span::whole(content.length());
     let got = stand.world.bytes(&content, URL, all).await;
     stand.object.check_whole(&got);
@@ -133,7 +104,7 @@ async fn a_peer_elsewhere_is_not_asked_in_a_mode_of_the_site() {
     );
     let peers = vec![far.named(PeerType::Internet), near.named(PeerType::Lan)];
     *stand.coordinator.said.peers.lock() = peers;
-    let content = begun(&stand, &[&near]).await;
+    let content = stand.begun(&[&near]).await;
     let all = Span::whole(content.length());
     let got = stand.world.bytes(&content, URL, all).await;
     stand.object.check_whole(&got);
