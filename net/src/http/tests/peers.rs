@@ -2,7 +2,7 @@
 //! connection; and whatever peers do, clients are served.
 
 use super::disk::{damage, stored};
-use super::origin::body;
+use super::origin::{Manner, body};
 use super::peer::{Heard, RIG, RawPeer};
 use super::{Rig, on_each_driver};
 use larder_content::hash::of_piece;
@@ -27,6 +27,7 @@ on_each_driver!(
     a_peer_that_takes_nothing_is_left_and_others_go_on,
     what_is_purged_midway_ends_the_connection,
     damage_on_disk_reaches_nobody,
+    what_is_on_its_way_in_again_is_not_sent,
     what_lands_is_told,
     a_drain_ends_after_the_block_at_hand,
     a_stop_cuts_what_is_left,
@@ -203,12 +204,12 @@ fn who_has_no_slot_waits_for_one(rig: Rig) {
         .stream
         .set_read_timeout(Some(super::PATIENCE))
         .expect("a timeout");
-    peers[0].say(&[Message::NotInterested]);
-    assert_eq!(peers[0].next(), Some(Heard::Message(Message::Choke)));
     drop(peers);
     assert_eq!(third.next(), Some(Heard::Message(Message::Unchoke)));
     let (said, bytes) = third.block();
     assert!(said == wanted && right(said, &bytes));
+    third.say(&[Message::NotInterested]);
+    assert_eq!(third.next(), Some(Heard::Message(Message::Choke)));
 }
 
 fn who_is_not_of_the_swarm_is_left_without_a_word(rig: Rig) {
@@ -391,6 +392,24 @@ fn damage_on_disk_reaches_nobody(rig: Rig) {
     assert_eq!(rig.client().get("/a", &range).body, body(MIB as u64, 10));
     assert_eq!(peer.next(), Some(Heard::Message(Message::Have(1))));
     fetch(&mut peer, &[block(1, 280_000, 40_000)], 1);
+}
+
+fn what_is_on_its_way_in_again_is_not_sent(rig: Rig) {
+    let phf = shared(&rig, "/a", 3 * MIB);
+    drop(rig.hold_memory());
+    damage(&rig, MIB + 5);
+    let mut early = RawPeer::connect(rig.peer_address);
+    assert!(early.ready(phf.content_id(), 3).is_full());
+    // A client finds the damage; what it waits for comes as far as its first bytes, which nothing has proved.
+    rig.origin.manner(Manner::Held(1000), 0);
+    let mut client = rig.client();
+    let range = format!("Range: bytes={MIB}-{}\r\n", MIB + 99);
+    client.write(format!("GET /a HTTP/1.1\r\nHost: files.example\r\n{range}\r\n").as_bytes());
+    client.try_head().expect("a head");
+    assert_eq!(client.bytes(100), body(MIB as u64, 100));
+    early.say(&[Message::Request(block(1, 0, 100))]);
+    assert_eq!(early.next(), None);
+    rig.origin.release_all();
 }
 
 fn what_lands_is_told(rig: Rig) {
