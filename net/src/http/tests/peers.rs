@@ -303,14 +303,17 @@ fn silence_is_borne_for_its_time(rig: Rig) {
             "as the seed wants it"
         );
         settings.peer_silence_timeout_ms = 150;
-        settings.peer_idle_timeout_ms = 200;
     });
     let mut half = RawPeer::connect(rig.peer_address);
     half.write(b"\x0eSwarm");
     assert!(half.is_over());
     let phf = shared(&rig, "/a", MIB);
+    rig.set(|settings| settings.peer_silence_timeout_ms = 30_000);
     let mut idle = RawPeer::connect(rig.peer_address);
     idle.ready(phf.content_id(), 1);
+    rig.set(|settings| settings.peer_idle_timeout_ms = 200);
+    // Its last word, from which on it is counted anew.
+    idle.say(&[Message::KeepAlive]);
     assert_eq!(idle.next(), None);
     drop(telnet);
     rig.until("they are gone", || rig.plane().connections() == 0);
