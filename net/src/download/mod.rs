@@ -41,6 +41,7 @@ use job::Task;
 use larder_content::ContentNo;
 use larder_proto::fetch::{Failure, Limits, Want};
 use larder_proto::http::route::OwnedRoute;
+use larder_proto::policy::Priority;
 use larder_proto::time::Time;
 use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
@@ -227,12 +228,14 @@ impl Inner {
             deadline
         };
         let left_to_peers = swarm.map_or(Time::default(), |swarm| swarm.wanted(&content, deadline));
+        let background = self.settings.load().priority == Priority::Background;
         let mut given_up = GivenUp::new();
         {
             let mut queue = self.queue.lock();
             for (nth, flight) in (0..).zip(flights) {
                 let want = Want {
                     http_not_before: left_to_peers,
+                    background,
                     ..want(&flight, due(deadline, nth))
                 };
                 let refused = queue.enter(&self.store, &content, &route, flight);

@@ -377,7 +377,7 @@ impl Party {
         if policies.role == Role::Device || until <= now {
             return until;
         }
-        let delay = Duration::from_secs(policies.http_delay_s.foreground);
+        let delay = Duration::from_secs(policies.http_delay_s.of(settings.priority));
         let delayed = self.began + delay;
         let head_start = if table.is_near(piece) {
             now + NEAR_HEAD_START
