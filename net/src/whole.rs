@@ -168,11 +168,16 @@ impl Whole {
         }
     }
 
-    /// Whether hashes of it turned out to be of something else, so that pieces which they let pass may be, too.
+    /// Whether pieces with these hashes are, all of them, those that the hashes known of the object name. Where they are
+    /// not, pieces that came by these hashes may be of another version than those that did not. May read the catalogue.
     #[must_use]
-    pub fn is_doubtful(&self) -> bool {
-        let proof = self.download.store().proof(self.content.no);
-        proof.refuted.is_some() && !self.content.record().immutable
+    pub fn is_named_by(&self, pieces: &[[u8; 32]]) -> bool {
+        let known = self.download.store().piece_hashes(&self.content);
+        let known = known.filter(|known| known.phf.pieces() as usize == pieces.len());
+        known.is_some_and(|known| {
+            let named = (0..known.phf.pieces()).map(|piece| known.phf.piece_hash(piece));
+            named.zip(pieces).all(|(named, piece)| named == Some(piece))
+        })
     }
 
     /// From now on no more than this is asked for ahead.

@@ -8,7 +8,7 @@ use super::target::{Target, Writer};
 use super::{Failure, plain};
 use crate::node::Node;
 use larder_content::PIECE_BYTES;
-use larder_content::hash::FileHasher;
+use larder_content::hash::{FileHasher, PieceHasher};
 use larder_content::neighbour::sha1_of;
 use larder_content::span::piece_count;
 use larder_net::ask::Resolution;
@@ -212,6 +212,8 @@ impl<'n> Fetch<'n> {
         let mut whole = Whole::new(&node.download, &node.figures, content, &self.route, ahead);
         let named = sha1_of(&content.record().url);
         let mut hasher = FileHasher::default();
+        // Only peers need hashes of pieces.
+        let mut pieces = self.peers.then(PieceList::default);
         let (mut failures, mut looked_at) = (0, 0);
         loop {
             match whole.next().await {
@@ -220,6 +222,9 @@ impl<'n> Fetch<'n> {
                     failures = 0;
                     if named.is_some() {
                         hasher.update(&bytes);
+                    }
+                    if let Some(pieces) = &mut pieces {
+                        pieces.update(&bytes);
                     }
                     writer.write(&bytes)?;
                 }
@@ -239,7 +244,9 @@ impl<'n> Fetch<'n> {
             }
         }
         let matches = named.map(|named| hasher.finish() == named);
-        let doubtful = matches.is_none() && whole.sources().peers() > 0 && whole.is_doubtful();
+        // Peers' pieces are of the version that hashes name; those of the origin must be, too.
+        let by_peers = pieces.filter(|_| matches.is_none() && whole.sources().peers() > 0);
+        let doubtful = by_peers.is_some_and(|pieces| !whole.is_named_by(&pieces.finish()));
         if matches == Some(false) || doubtful {
             let (download, content) = (node.download.clone(), Arc::clone(content));
             let _ = tokio::task::spawn_blocking(move || download.forget(&content)).await;
@@ -278,10 +285,58 @@ fn ahead_bytes(node: &Node) -> u64 {
     (figures.capacity_bytes / 16).clamp(*AHEAD_BYTES.start(), *AHEAD_BYTES.end())
 }
 
+/// The hashes of an object's pieces, as its bytes come in order.
+#[derive(Default)]
+struct PieceList {
+    hashes: Vec<[u8; 32]>,
+    piece: PieceHasher,
+}
+
+impl PieceList {
+    fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = u64::from(PIECE_BYTES) - self.piece.bytes();
+            let count = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+            let (now, rest) = bytes.split_at(count);
+            self.piece.update(now);
+            if self.piece.bytes() == u64::from(PIECE_BYTES) {
+                self.hashes.push(std::mem::take(&mut self.piece).finish());
+            }
+            bytes = rest;
+        }
+    }
+
+    fn finish(mut self) -> Vec<[u8; 32]> {
+        if self.piece.bytes() > 0 {
+            self.hashes.push(self.piece.finish());
+        }
+        self.hashes
+    }
+}
+
 fn failure_of(error: FlightError, route: &OwnedRoute) -> Failure {
     let what = format!("{}: {error}", route.url);
     match error {
         FlightError::Unproved => Failure::Verification(what),
         _ => Failure::Network(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_content::hash::of_piece;
+
+    #[test]
+    fn pieces_are_hashed_however_their_bytes_come() {
+        let mib = PIECE_BYTES as usize;
+        let bytes: Vec<u8> = (0..2 * mib + 5).map(|n| (n % 251) as u8).collect();
+        let whole: Vec<_> = bytes.chunks(mib).map(of_piece).collect();
+        for step in [mib, 1 << 16, 3 * mib, 777_777] {
+            let mut list = PieceList::default();
+            bytes.chunks(step).for_each(|part| list.update(part));
+            assert_eq!(list.finish(), whole, "{step}");
+        }
+        assert!(PieceList::default().finish().is_empty());
     }
 }

@@ -5,6 +5,7 @@ mod cache_hosts;
 mod device;
 mod endings;
 mod origin;
+mod peers;
 mod resuming;
 #[path = "../rig/mod.rs"]
 mod rig;
