@@ -4,7 +4,9 @@
 use crate::admin::{self, Token};
 use crate::background;
 use crate::certificates::{self, Keeper};
+use crate::config::Coordination;
 use crate::config::{Checked, PeerAddress};
+use crate::coordination;
 use crate::listen::{self, Purpose};
 use crate::machine;
 use crate::node::{Node, NodeOptions};
@@ -13,7 +15,7 @@ use crate::swarm;
 use crate::telemetry::Telemetry;
 use crate::telemetry::gauges::Gauges;
 use arc_swap::ArcSwap;
-use larder_net::coordinator::{ClientOptions, CoordinatorClient};
+use larder_net::coordinator::{CoordinatorClient, Server};
 use larder_net::http::tls::PairError;
 use larder_net::http::{Certificates, TlsPlane};
 use larder_net::metrics::Figures;
@@ -100,6 +102,7 @@ pub struct Appliance {
     admin: SocketAddr,
     metrics: Option<SocketAddr>,
     node: Node,
+    coordinator_server: Option<Server>,
 }
 
 impl fmt::Debug for Appliance {
@@ -156,11 +159,15 @@ impl Appliance {
         origin: Origin,
     ) -> Result<Self, StartError> {
         let mut sockets = Sockets::open(&config, origin.sockets)?;
-        let certificates = match (sockets.https.is_empty(), config.tls.is_empty()) {
+        let coordinating = coordination::Sockets::open(&config.coordination)?;
+        let no_tls = sockets.https.is_empty() && coordinating.https.is_empty();
+        let certificates = match (no_tls, config.tls.is_empty()) {
             (false, true) => return Err(StartError::NoCertificate),
             (false, false) => Some(Arc::new(Certificates::load(&config.tls)?)),
             (true, false) => {
-                tracing::warn!("[tls] has no effect: [server] https names no address");
+                tracing::warn!(
+                    "[tls] has no effect: neither [server] nor [coordinator] https names an address"
+                );
                 None
             }
             (true, true) => None,
@@ -202,6 +209,11 @@ impl Appliance {
             }
             None => None,
         };
+        let coordinator = {
+            let _entered = node.runtime.enter();
+            let shown = certificates.clone();
+            coordination::start(&config.coordination, coordinating, shown, clock, &telemetry)?
+        };
         let certificates = telemetry.within(|| Keeper::new(certificates));
         certificates.tell(clock.unix());
         let driver = node.reports.first().map(|report| report.driver);
@@ -230,6 +242,10 @@ impl Appliance {
             host_name: machine::host_name(),
             pulse: Pulse::default(),
             swarm: OnceLock::new(),
+            coordinator: coordinator.as_ref().map(|one| one.coordinator.clone()),
+            coordinator_at: coordinator
+                .as_ref()
+                .map_or_else(Vec::new, |one| one.addresses()),
             stopping: AtomicBool::new(false),
         });
         let admin = sockets.admin.local_addr();
@@ -242,7 +258,7 @@ impl Appliance {
             admin::spawn_metrics(listener, Arc::clone(&state)).map_err(StartError::Threads)?;
         }
         drop(_entered);
-        let coordinator_url = state.config.load().coordinator_url.clone();
+        let coordination = state.config.load().coordination.clone();
         let appliance = Self {
             state,
             admin: admin.map_err(|source| StartError::Inherit { source })?,
@@ -250,14 +266,23 @@ impl Appliance {
                 .transpose()
                 .map_err(|source| StartError::Inherit { source })?,
             node,
+            coordinator_server: coordinator.and_then(|one| one.server),
         };
-        if let Some(url) = coordinator_url {
-            let trusted = url.starts_with("https://");
-            // It was checked with the rest of the configuration.
-            match CoordinatorClient::new(ClientOptions::new(url)) {
-                Ok(client) => appliance.join_swarm(client, trusted),
-                Err(error) => tracing::error!("peers are not asked for anything: {error}"),
+        match coordination {
+            Coordination::Embedded(_) => {
+                if let Some(coordinator) = appliance.state.coordinator.clone() {
+                    appliance.join_swarm(CoordinatorClient::embedded(coordinator), true);
+                }
             }
+            Coordination::Remote(options) => {
+                let trusted = options.url.starts_with("https://");
+                // It was checked with the rest of the configuration.
+                match CoordinatorClient::new(*options) {
+                    Ok(client) => appliance.join_swarm(client, trusted),
+                    Err(error) => tracing::error!("peers are not asked for anything: {error}"),
+                }
+            }
+            Coordination::Off => {}
         }
         Ok(appliance)
     }
@@ -277,6 +302,12 @@ impl Appliance {
     #[must_use]
     pub fn http(&self) -> &[SocketAddr] {
         &self.state.http
+    }
+
+    /// Where this appliance is a coordinator for others: the addresses as they are, with real ports.
+    #[must_use]
+    pub fn coordinator(&self) -> &[SocketAddr] {
+        &self.state.coordinator_at
     }
 
     /// Where clients are served by https: the addresses as they are, with real ports.
@@ -353,6 +384,9 @@ impl Appliance {
         if let Some(swarm) = self.state.swarm.get() {
             self.node.runtime.block_on(swarm.leave(LEAVE_WITHIN));
         }
+        if let Some(server) = self.coordinator_server {
+            self.node.runtime.block_on(server.stop(LEAVE_WITHIN));
+        }
         // Said before it is taken out, so that whoever asks meanwhile still sees its connections.
         self.node.drain();
         if let Some(plane) = self.state.tls_plane.read().as_ref() {
@@ -390,6 +424,8 @@ impl Sockets {
                 Purpose::Peer => peer.push(socket),
                 Purpose::Admin => admin = Some(socket),
                 Purpose::Metrics => metrics = Some(socket),
+                // No socket of the service manager's is named so.
+                Purpose::Coordinator => {}
             }
         }
         if http.is_empty() {

@@ -9,6 +9,7 @@ mod budget;
 mod certificates;
 pub mod cli;
 pub mod config;
+mod coordination;
 pub mod demo;
 mod device;
 mod get;

@@ -25,6 +25,7 @@ pub(crate) enum Purpose {
     Peer,
     Admin,
     Metrics,
+    Coordinator,
 }
 
 impl Purpose {
@@ -35,6 +36,7 @@ impl Purpose {
             Self::Peer => "peers ([server] peer)",
             Self::Admin => "administrators ([server] admin)",
             Self::Metrics => "Prometheus ([server] metrics)",
+            Self::Coordinator => "devices that look for peers ([coordinator] http, https)",
         }
     }
 }
@@ -48,6 +50,11 @@ pub(crate) fn all(
         .iter()
         .map(|address| beside(*address, addresses, purpose));
     each.collect()
+}
+
+/// Listens on an address that is free, or does without it.
+pub(crate) fn at_once(address: SocketAddr) -> io::Result<TcpListener> {
+    listen(address, &[])
 }
 
 /// Listens on a single address.

@@ -1,8 +1,9 @@
 //! Taking a changed configuration into force. The rule: a file with a mistake changes nothing, and a key that only a
 //! restart can change is named, not taken in silence.
 
-use crate::config::{self, Checked, Policy, Problems};
+use crate::config::{self, Checked, Coordination, Policy, Problems};
 use crate::state::State;
+use larder_net::coordinator::ServiceOptions;
 use larder_proto::policy::{Dialect, Policies, Role};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -49,6 +50,11 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
         .settings
         .store(Arc::new(state.budget.fit(new.settings.clone())));
     state.config.store(Arc::new(merged(&old, new)));
+    if let (Some(coordinator), Coordination::Embedded(embedded)) =
+        (&state.coordinator, &state.config.load().coordination)
+    {
+        coordinator.set(embedded.service.clone());
+    }
     state
         .certificates
         .renew(&state.config.load(), state.clock.unix());
@@ -69,12 +75,45 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
     Ok(done)
 }
 
+/// What can change of a coordinator while it runs: what it goes by, not whether and where there is one.
+fn kept(old: &Coordination, new: Coordination) -> Coordination {
+    match (old, new) {
+        (Coordination::Embedded(old), Coordination::Embedded(new)) => {
+            let mut kept = old.clone();
+            kept.service = new.service;
+            Coordination::Embedded(kept)
+        }
+        (old, _) => old.clone(),
+    }
+}
+
+/// The part of `[coordinator]` that needs a restart, as a text that differs where it does.
+fn coordination_fixed(coordination: &Coordination) -> String {
+    match coordination {
+        Coordination::Embedded(embedded) => {
+            let mut fixed = embedded.clone();
+            fixed.service = ServiceOptions::default();
+            format!("{fixed:?}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// The other part.
+fn coordination_live(coordination: &Coordination) -> String {
+    match coordination {
+        Coordination::Embedded(embedded) => format!("{:?}", embedded.service),
+        _ => String::new(),
+    }
+}
+
 /// What is published: what can change now is new, all else is as it runs.
 fn merged(old: &Checked, new: Checked) -> Checked {
     Checked {
         admin_names: new.admin_names,
         age_max_s: new.age_max_s,
         tls: new.tls,
+        coordination: kept(&old.coordination, new.coordination),
         settings: new.settings,
         policy: new.policy,
         warnings: new.warnings,
@@ -97,6 +136,7 @@ fn live(config: &Checked) -> Keys {
         ("server.upload_slots_max", slots.to_string()),
         ("origins", format!("{settings:?}")),
         ("tls", format!("{:?}", config.tls)),
+        ("coordinator", coordination_live(&config.coordination)),
     ]
 }
 
@@ -147,6 +187,7 @@ fn fixed(config: &Checked) -> Keys {
             "policy.DOAbsoluteMaxCacheSize",
             format!("{:?}", config.store_bytes_max.absolute),
         ),
+        ("coordinator", coordination_fixed(&config.coordination)),
         ("log", format!("{:?}", config.log)),
     ]
 }

@@ -9,6 +9,7 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::gauges::{Gauges, Shards};
 use arc_swap::ArcSwap;
 use larder_net::clock::Clock;
+use larder_net::coordinator::Coordinator;
 use larder_net::http::{Plane, ShardReport, TlsPlane};
 use larder_net::origin::OriginClient;
 use larder_net::settings::Settings;
@@ -58,6 +59,10 @@ pub(crate) struct State {
     pub(crate) pulse: Pulse,
     /// Where pieces come from besides origins, once it is joined.
     pub(crate) swarm: OnceLock<Swarm>,
+    /// The coordinator in this process.
+    pub(crate) coordinator: Option<Coordinator>,
+    /// Where it serves others.
+    pub(crate) coordinator_at: Vec<SocketAddr>,
     pub(crate) stopping: AtomicBool,
 }
 

@@ -52,6 +52,35 @@ pub fn own_seconds() -> Result<f64> {
     Ok(ticks * TICK_SECONDS)
 }
 
+/// One thread, by what the kernel says of it.
+#[derive(Clone, Debug)]
+pub struct Thread(PathBuf);
+
+impl Thread {
+    /// The one that asks.
+    ///
+    /// # Errors
+    /// /proc can not be read.
+    pub fn current() -> Result<Self> {
+        let path =
+            fs::canonicalize("/proc/thread-self").context("cannot read /proc/thread-self")?;
+        Ok(Self(path.join("schedstat")))
+    }
+
+    /// Seconds that it has run.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn seconds(&self) -> Result<f64> {
+        let text = fs::read_to_string(&self.0).context("cannot read a thread's schedstat")?;
+        let ns = text
+            .split(' ')
+            .next()
+            .and_then(|first| first.parse::<f64>().ok());
+        Ok(ns.context("a thread's schedstat has no times")? / 1e9)
+    }
+}
+
 /// Seconds that children of this process have run which have ended and were waited for.
 ///
 /// # Errors

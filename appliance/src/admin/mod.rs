@@ -10,6 +10,7 @@ mod verify;
 pub(crate) use token::{Token, file_in as token_file_in};
 
 use crate::state::State;
+use crate::telemetry::Telemetry;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State as Of};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
@@ -50,6 +51,17 @@ pub(crate) fn spawn_metrics(listener: TcpListener, state: Arc<State>) -> io::Res
         .route("/metrics", get(metrics))
         .fallback(nothing)
         .with_state(state);
+    serve(listener, routes)
+}
+
+/// Serves the figures and the health of a process that is no appliance.
+pub(crate) fn spawn_figures(listener: TcpListener, telemetry: Telemetry) -> io::Result<()> {
+    let figures = move || async move { ([(CONTENT_TYPE, METRICS_TYPE)], telemetry.render()) };
+    let routes = Router::new()
+        .route("/metrics", get(figures))
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(async || "ready\n"))
+        .fallback(nothing);
     serve(listener, routes)
 }
 

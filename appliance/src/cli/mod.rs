@@ -3,6 +3,7 @@
 
 mod check_config;
 mod client;
+mod coordinator;
 mod doctor;
 mod get;
 mod objects;
@@ -13,6 +14,7 @@ mod table;
 use crate::demo::{self, DemoArgs};
 use check_config::CheckConfigArgs;
 use clap::{Parser, Subcommand};
+use coordinator::CoordinatorArgs;
 use doctor::DoctorArgs;
 use get::GetArgs;
 use objects::ObjectArgs;
@@ -36,6 +38,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed, or what was checked i
 enum Command {
     /// Run the appliance.
     Serve(ServeArgs),
+    /// Run a coordinator alone: where devices learn of each other.
+    Coordinator(CoordinatorArgs),
     /// Run a whole branch office on loopback and show where its bytes came from.
     Demo(DemoArgs),
     /// Download an object as a peer would, and check it.
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Coordinator(args) => coordinator::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Get(args) => get::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),

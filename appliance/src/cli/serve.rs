@@ -15,7 +15,7 @@ use std::process::ExitCode;
 /// Options of `larder serve`.
 #[derive(clap::Args, Debug)]
 pub(super) struct ServeArgs {
-    /// The configuration; without one: ports 8080 (HTTP) and 127.0.0.1:9180 (admin), the store in the data directory
+    /// The configuration; without one: ports 8080 (HTTP), 7680 (peers), 7681 (coordinator) and 127.0.0.1:9180 (admin), the store in the data directory
     /// of the user.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -97,9 +97,18 @@ fn announce(appliance: &Appliance, config: &Checked) {
         .metrics_address()
         .map(|address| format!(", metrics on {address}"))
         .unwrap_or_default();
+    let coordinator: Vec<String> = appliance
+        .coordinator()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let coordinator = match coordinator.is_empty() {
+        true => String::new(),
+        false => format!(", coordinator on {}", coordinator.join(", ")),
+    };
     let store = state.store.figures();
     tracing::info!(
-        "larder {} serves on {}{https}{peers} by {} shard threads ({driver}), admin on {}{metrics}; store {} with {} objects, \
+        "larder {} serves on {}{https}{peers}{coordinator} by {} shard threads ({driver}), admin on {}{metrics}; store {} with {} objects, \
          {} MiB of at most {} MiB; memory {} MiB, of it {} MiB for hot pieces",
         env!("CARGO_PKG_VERSION"),
         http.join(", "),

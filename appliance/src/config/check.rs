@@ -2,12 +2,12 @@
 //! the machine is said to be; it changes nothing, so that a file can be checked beside a running appliance.
 
 use super::checked::{Checked, Log, LogFormat, PeerAddress};
+use super::coordinator::{self, Coordination};
 use super::policy::{self, Policy};
 use super::problem::Problem;
 use super::proxy;
 use super::raw::{Section, Spotted, parse};
 use super::tls;
-use larder_net::coordinator::{ClientOptions, CoordinatorClient};
 use larder_net::http::tls::{PairError, PairFiles};
 use larder_net::settings::Settings;
 use larder_proto::http::route::{Authority, OriginRules, RuleError};
@@ -37,6 +37,8 @@ pub struct Machine {
     pub store: PathBuf,
     /// Tries whether a file that is named can be read.
     pub readable: fn(&Path) -> io::Result<()>,
+    /// Reads a file that holds a secret.
+    pub secret: fn(&Path) -> io::Result<String>,
     /// Tries whether a certificate and its key can be used.
     pub pair: fn(&PairFiles) -> Result<(), PairError>,
     /// Whether users other than a file's own, and its group, may read it.
@@ -84,12 +86,12 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     problems.extend(section.close());
 
     let mut section = root.section("coordinator");
-    let coordinator_url = coordinator_url(&mut section);
-    for key in ["mode", "backend"] {
-        if let Some(value) = section.text(key, "a text, as in mode = \"embedded\"") {
-            let why = "larder asks coordinators, and is none itself yet";
-            warnings.push(format!("{} has no effect: {why}", value.key));
-        }
+    let mut taken = Vec::new();
+    let listening = |section: &mut Section<'_>, key| addresses(section, key, &mut taken);
+    let mut coordination = coordinator::read(&mut section, machine, listening, &mut warnings);
+    if let Coordination::Remote(options) = &mut coordination {
+        // Authorities that are trusted for origins are trusted for it, too.
+        options.ca_file.clone_from(&settings.ca_file);
     }
     problems.extend(section.close());
 
@@ -121,25 +123,12 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
             absolute: limit.bytes,
         },
         age_max_s: settings.policies.cache_age_s_max.unwrap_or(0),
-        coordinator_url,
+        coordination,
         settings,
         policy,
         log,
         warnings,
     })
-}
-
-/// Whom to ask for peers.
-fn coordinator_url(section: &mut Section<'_>) -> Option<String> {
-    let form = "a URL without a path, as in \"https://larder.example.org:7681\"";
-    let url = section.text("url", form)?;
-    match CoordinatorClient::new(ClientOptions::new(url.value)) {
-        Ok(_) => Some(url.value.to_owned()),
-        Err(error) => {
-            section.add(url.problem(error.to_string()));
-            None
-        }
-    }
 }
 
 struct Server {

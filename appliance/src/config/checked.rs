@@ -1,6 +1,7 @@
 //! The configuration as the rest of the program sees it. The rule: a value of this type is in order; whoever has one
 //! need not check it again.
 
+use super::coordinator::Coordination;
 use super::policy::Policy;
 use larder_net::http::tls::PairFiles;
 use larder_net::settings::Settings;
@@ -80,8 +81,8 @@ pub struct Checked {
     pub store_bytes_max: SizeLimit,
     /// After how many seconds an object that is not pinned is forgotten; 0 is never.
     pub age_max_s: u64,
-    /// Where the coordinator is; None where nobody is asked for peers.
-    pub coordinator_url: Option<String>,
+    /// Whether this process is a coordinator, or which one it asks.
+    pub coordination: Coordination,
     /// What the data plane and the origin client work with.
     pub settings: Settings,
     /// The policies that are set, by their documented names.
@@ -113,7 +114,7 @@ impl Checked {
             store_paths: vec![store.into()],
             store_bytes_max: SizeLimit::bytes(1 << 30),
             age_max_s: 0,
-            coordinator_url: None,
+            coordination: Coordination::Off,
             settings: Settings::new(rules),
             policy: Policy::default(),
             log: Log::default(),

@@ -3,6 +3,7 @@
 
 mod check;
 mod checked;
+mod coordinator;
 mod policy;
 mod problem;
 mod proxy;
@@ -14,6 +15,7 @@ mod typed;
 
 pub use check::{MEMORY_BYTES_MIN, Machine, check};
 pub use checked::{Checked, Log, LogFormat, PeerAddress};
+pub use coordinator::{Coordination, Embedded};
 pub use policy::{Policy, Value, effect as policy_effect, names as policy_names};
 pub use problem::{Problem, Problems};
 
@@ -39,6 +41,7 @@ pub fn load(path: Option<&Path>) -> Result<Checked, Problems> {
         memory_bytes: machine::memory_bytes(),
         store: default_store(),
         readable: |path| fs::File::open(path).map(drop),
+        secret: |path| fs::read_to_string(path),
         pair: |files| Pair::load(files).map(drop),
         others_may_read: |path| {
             fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)

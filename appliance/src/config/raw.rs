@@ -256,6 +256,67 @@ impl<'d> Section<'d> {
         pairs
     }
 
+    /// Every key of a table that holds lists of strings by free names: name, texts.
+    pub(super) fn lists(&mut self, wanted: &str) -> Vec<(String, Vec<Spotted<&'d str>>)> {
+        let mut lists = Vec::new();
+        for (name, value) in self.table.into_iter().flat_map(DeTable::iter) {
+            let key = format!("{}.{:?}", self.name, name.get_ref());
+            let wrong = |at, what| Problem {
+                at,
+                key: key.clone(),
+                what,
+            };
+            let Some(list) = value.get_ref().as_array() else {
+                let what = format!("is of type {}; write {wanted}", value.get_ref().type_str());
+                self.problems.push(wrong(value.span().start, what));
+                continue;
+            };
+            let mut texts = Vec::new();
+            for item in list.iter() {
+                let at = item.span().start;
+                match item.get_ref().as_str() {
+                    Some(value) => texts.push(Spotted {
+                        value,
+                        key: key.clone(),
+                        at,
+                    }),
+                    None => self.problems.push(wrong(at, format!("write {wanted}"))),
+                }
+            }
+            lists.push((name.get_ref().to_string(), texts));
+        }
+        lists
+    }
+
+    /// Every key of a table that holds tables by free names: name, table.
+    pub(super) fn tables(&mut self) -> Vec<(Spotted<&'d str>, Section<'d>)> {
+        let mut tables = Vec::new();
+        for (name, value) in self.table.into_iter().flat_map(DeTable::iter) {
+            let key = format!("{}.{}", self.name, name.get_ref());
+            let spot = Spotted {
+                value: name.get_ref().as_ref(),
+                key: key.clone(),
+                at: name.span().start,
+            };
+            let Some(table) = value.get_ref().as_table() else {
+                let what = format!(
+                    "is of type {}; write a table, as in [{key}]",
+                    value.get_ref().type_str()
+                );
+                self.problems.push(spot.problem(what));
+                continue;
+            };
+            let section = Section {
+                name: key,
+                table: Some(table),
+                known: Vec::new(),
+                problems: Vec::new(),
+            };
+            tables.push((spot, section));
+        }
+        tables
+    }
+
     /// The keys that stand here, whether or not they mean anything.
     pub(super) fn keys(&self) -> Vec<String> {
         let keys = self.table.into_iter().flat_map(DeTable::iter);

@@ -4,6 +4,7 @@ use super::*;
 use larder_net::http::tls::{PairError, PairFiles};
 use std::path::PathBuf;
 
+mod coordinator;
 mod policy;
 
 fn machine() -> Machine {
@@ -13,6 +14,10 @@ fn machine() -> Machine {
         readable: |path| match path.starts_with("/there") {
             true => Ok(()),
             false => Err(std::io::ErrorKind::NotFound.into()),
+        },
+        secret: |path| match path.to_str() {
+            Some("/etc/larder/short.key") => Ok("short\n".to_owned()),
+            _ => Ok("0123456789abcdef0123456789abcdef\n".to_owned()),
         },
         pair: |files| match (
             files.cert.starts_with("/there"),
@@ -349,7 +354,6 @@ fn what_has_no_effect_yet_is_told() {
             "server.memory_bytes_max",
             "policy.DOMonthlyUploadDataCap",
             "policy.DOSetHoursToLimitForegroundDownloadBandwidth",
-            "coordinator.mode",
         ]
     );
 }

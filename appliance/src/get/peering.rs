@@ -1,7 +1,7 @@
 //! A download among peers. The rule: peers are met only where the mode and a coordinator allow it, and a port that is
 //! taken, or a coordinator that is away, costs the download nothing.
 
-use crate::config::{Checked, PeerAddress};
+use crate::config::{Checked, Coordination, PeerAddress};
 use crate::node::Node;
 use crate::swarm;
 use larder_net::coordinator::{ClientOptions, CoordinatorClient};
@@ -26,13 +26,15 @@ pub(super) struct Peering {
 impl Peering {
     /// None where there are to be no peers.
     pub(super) fn of(config: &Checked, policies: &Policies, seeds: bool) -> Option<Self> {
-        let url = config.coordinator_url.clone()?;
+        let Coordination::Remote(options) = &config.coordination else {
+            return None;
+        };
         if !mode::uses_coordinator(policies.mode) {
             return None;
         }
-        let trusted = url.starts_with("https://");
+        let trusted = options.url.starts_with("https://");
         // It was checked with the rest of the configuration.
-        let coordinator = CoordinatorClient::new(ClientOptions::new(url)).ok()?;
+        let coordinator = CoordinatorClient::new(ClientOptions::clone(options)).ok()?;
         let listener = if mode::peers(policies.mode) {
             listen(config.peer)
         } else {

@@ -35,6 +35,7 @@ macro_rules! commands {
 // In the order of their names, so that additions meet seldom.
 commands! {
     ColdClient(figures::shaped::ColdClient),
+    Coordinator(figures::coordinator::CoordinatorFigure),
     Filling(figures::filling::Filling),
     Idle(figures::idle::Idle),
     InOrder(figures::in_order::InOrder),

@@ -2,6 +2,7 @@
 //! returns whether that is what it should be; nothing is smoothed.
 
 pub mod cold_client;
+pub mod coordinator;
 pub mod filled;
 pub mod filling;
 pub mod idle;

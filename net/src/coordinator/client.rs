@@ -1,42 +1,19 @@
 //! Asks a coordinator. The rule: every call ends within its timeout, and an answer is bounded and checked before
 //! anybody acts on it; a coordinator that is away is an error to go on without, never a wait.
 
+mod remote;
+
 use super::key::Key;
-use crate::origin::tls::Roots;
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use super::service::{Caller, Coordinator, Refusal};
 use larder_content::ContentId;
-use larder_proto::UnixSecs;
 use larder_proto::tracker::message::{
-    ContentPolicy, ErrorAnswer, Geo, JoinAnswer, JoinRequest, LeaveRequest, PEERS_WANTED_MAX,
-    PublishRequest,
+    ContentPolicy, Geo, JoinAnswer, JoinRequest, LeaveRequest, PEERS_WANTED_MAX, PublishRequest,
 };
 use larder_proto::tracker::query::{Named, PolicyQuery};
-use parking_lot::Mutex;
-use rustls::pki_types::ServerName;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use remote::{ANSWER_BYTES_MAX, POLICY_BYTES_MAX, Remote};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-
-/// No answer but one with piece hashes is longer, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
-
-/// Nor is one with them.
-const POLICY_BYTES_MAX: usize = 17 << 20;
-
-/// Connections that are kept for the next call.
-const KEPT_MAX: usize = 4;
 
 /// How to reach a coordinator, and as whom.
 #[derive(Clone, Debug)]
@@ -124,29 +101,21 @@ impl ClientError {
 
 /// A coordinator as its callers see it; clones share its connections.
 #[derive(Clone)]
-pub struct CoordinatorClient(Arc<Remote>);
+pub struct CoordinatorClient(Way);
+
+#[derive(Clone)]
+enum Way {
+    Remote(Arc<Remote>),
+    /// It is in this process.
+    Own(Coordinator),
+}
 
 impl fmt::Debug for CoordinatorClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CoordinatorClient")
-            .field(&self.0.options.url)
+            .field(&self.0.url())
             .finish()
     }
-}
-
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-struct Remote {
-    options: ClientOptions,
-    https: bool,
-    /// With its brackets, if it is an IPv6 address.
-    host: String,
-    port: u16,
-    roots: Roots,
-    kept: Mutex<Vec<SendRequest<Full<Bytes>>>>,
-    /// Seconds by which the coordinator's clock is ahead of ours, once it has told.
-    ahead_secs: AtomicI64,
 }
 
 impl CoordinatorClient {
@@ -155,18 +124,13 @@ impl CoordinatorClient {
     /// # Errors
     /// Where the URL can not be used.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
-        let (https, host, port) = parts(&options.url).ok_or_else(|| ClientError::Url {
-            url: options.url.clone(),
-        })?;
-        Ok(Self(Arc::new(Remote {
-            https,
-            host,
-            port,
-            options,
-            roots: Roots::default(),
-            kept: Mutex::new(Vec::new()),
-            ahead_secs: AtomicI64::new(0),
-        })))
+        Ok(Self(Way::Remote(Arc::new(Remote::new(options)?))))
+    }
+
+    /// A client of the coordinator in this process, which may do there whatever any key may.
+    #[must_use]
+    pub const fn embedded(coordinator: Coordinator) -> Self {
+        Self(Way::Own(coordinator))
     }
 
     /// The address that the coordinator sees this process at.
@@ -174,7 +138,10 @@ impl CoordinatorClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn geo(&self) -> Result<Geo, ClientError> {
-        self.0.get("/v1/geo", None, ANSWER_BYTES_MAX).await
+        match &self.0 {
+            Way::Remote(remote) => remote.get("/v1/geo", None, ANSWER_BYTES_MAX).await,
+            Way::Own(coordinator) => Ok(coordinator.geo(&Caller::own())),
+        }
     }
 
     /// Takes part, goes on to, and learns of others.
@@ -182,8 +149,15 @@ impl CoordinatorClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn join(&self, join: &JoinRequest) -> Result<JoinAnswer, ClientError> {
-        let key = self.0.group_key(join.group_id.map(|id| id.to_string()));
-        let mut answer: JoinAnswer = self.0.post("/v1/join", join, key).await?;
+        let remote = match &self.0 {
+            Way::Remote(remote) => remote,
+            Way::Own(coordinator) => {
+                let joined = coordinator.join(&Caller::own(), join).await;
+                return joined.map_err(refused);
+            }
+        };
+        let key = remote.group_key(join.group_id.map(|id| id.to_string()));
+        let mut answer: JoinAnswer = remote.post("/v1/join", join, key).await?;
         answer
             .peers
             .retain(|peer| peer.port != 0 && peer.peer_id != join.peer_id);
@@ -198,9 +172,17 @@ impl CoordinatorClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn leave(&self, leave: &LeaveRequest) -> Result<(), ClientError> {
-        let key = self.0.group_key(leave.group_id.map(|id| id.to_string()));
-        let _: serde_json::Value = self.0.post("/v1/leave", leave, key).await?;
-        Ok(())
+        match &self.0 {
+            Way::Remote(remote) => {
+                let key = remote.group_key(leave.group_id.map(|id| id.to_string()));
+                let _: serde_json::Value = remote.post("/v1/leave", leave, key).await?;
+                Ok(())
+            }
+            Way::Own(coordinator) => {
+                let left = coordinator.leave(&Caller::own(), leave).await;
+                left.map_err(refused)
+            }
+        }
     }
 
     /// What is known of a content. None where nothing is.
@@ -208,15 +190,25 @@ impl CoordinatorClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn policy(&self, asked: &PolicyQuery) -> Result<Option<ContentPolicy>, ClientError> {
-        let key = self.0.group_key(asked.group_id.map(|id| id.to_string()));
-        let answer = self.0.get(&asked.target(), key, POLICY_BYTES_MAX).await;
+        let remote = match &self.0 {
+            Way::Remote(remote) => remote,
+            Way::Own(coordinator) => {
+                return match coordinator.policy(&Caller::own(), asked).await {
+                    Ok(policy) => Ok(Some(policy)),
+                    Err(Refusal::Unknown) => Ok(None),
+                    Err(refusal) => Err(refused(refusal)),
+                };
+            }
+        };
+        let key = remote.group_key(asked.group_id.map(|id| id.to_string()));
+        let answer = remote.get(&asked.target(), key, POLICY_BYTES_MAX).await;
         let policy: ContentPolicy = match answer {
             Err(ClientError::Refused { status: 404, .. }) => return Ok(None),
             answer => answer?,
         };
         let wrong = |cause: &str| {
             Err(ClientError::Answer {
-                url: self.0.options.url.clone(),
+                url: self.0.url().to_owned(),
                 cause: cause.to_owned(),
             })
         };
@@ -258,259 +250,49 @@ impl CoordinatorClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn publish(&self, publish: &PublishRequest) -> Result<(), ClientError> {
-        let key = self.0.options.publisher_key.as_ref();
-        let _: serde_json::Value = self.0.post("/v1/publish", publish, key).await?;
-        Ok(())
+        match &self.0 {
+            Way::Remote(remote) => {
+                let key = remote.publisher_key();
+                let _: serde_json::Value = remote.post("/v1/publish", publish, key).await?;
+                Ok(())
+            }
+            Way::Own(coordinator) => {
+                let published = coordinator.publish(&Caller::own(), publish.clone()).await;
+                published.map_err(refused)
+            }
+        }
     }
 }
 
-/// Scheme, host and port of a URL that has nothing else.
-fn parts(url: &str) -> Option<(bool, String, u16)> {
-    let (https, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return None,
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    // A colon inside the brackets of an IPv6 address is no port's.
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            (host, port.parse().ok().filter(|port| *port != 0)?)
+impl Way {
+    fn url(&self) -> &str {
+        match self {
+            Self::Remote(remote) => remote.url(),
+            Self::Own(_) => "in this process",
         }
-        _ => (rest, if https { 443 } else { 80 }),
-    };
-    let of_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
-    (!host.is_empty() && host.chars().all(of_host)).then(|| (https, host.to_owned(), port))
+    }
 }
 
-fn unix_now() -> UnixSecs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
-}
-
-impl Remote {
-    fn group_key(&self, group: Option<String>) -> Option<&Key> {
-        let key = self.options.group_key.as_ref()?;
-        (group.as_deref() == Some(key.name())).then_some(key)
-    }
-
-    fn away(&self, cause: impl fmt::Display) -> ClientError {
-        ClientError::Away {
-            url: self.options.url.clone(),
-            cause: cause.to_string(),
-        }
-    }
-
-    async fn get<T: DeserializeOwned>(
-        &self,
-        target: &str,
-        key: Option<&Key>,
-        bytes_max: usize,
-    ) -> Result<T, ClientError> {
-        self.call(Method::GET, target, Bytes::new(), key, bytes_max)
-            .await
-    }
-
-    async fn post<T: DeserializeOwned>(
-        &self,
-        target: &str,
-        message: &impl Serialize,
-        key: Option<&Key>,
-    ) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(message).map_err(|error| self.away(error))?;
-        self.call(Method::POST, target, body.into(), key, ANSWER_BYTES_MAX)
-            .await
-    }
-
-    async fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        target: &str,
-        body: Bytes,
-        key: Option<&Key>,
-        bytes_max: usize,
-    ) -> Result<T, ClientError> {
-        let limit = Duration::from_millis(self.options.timeout_ms);
-        let all = async {
-            let first = self.ask(&method, target, &body, key, bytes_max).await?;
-            let answer = match first {
-                // A clock that is wrong here must not keep this machine out: it signs by the coordinator's.
-                (StatusCode::UNAUTHORIZED, text, _) if key.is_some() && self.set_clock(&text) => {
-                    self.ask(&method, target, &body, key, bytes_max).await?
-                }
-                other => other,
-            };
-            self.read(&answer)
-        };
-        match tokio::time::timeout(limit, all).await {
-            Ok(done) => done,
-            Err(_) => Err(self.away(format!("no answer within {} ms", limit.as_millis()))),
-        }
-    }
-
-    fn now(&self) -> UnixSecs {
-        unix_now().saturating_add_signed(self.ahead_secs.load(Ordering::Relaxed))
-    }
-
-    /// Takes the coordinator's clock from an answer; says whether that changes anything.
-    fn set_clock(&self, text: &[u8]) -> bool {
-        let Ok(answer) = serde_json::from_slice::<ErrorAnswer>(text) else {
-            return false;
-        };
-        let ahead = i64::try_from(i128::from(answer.server_time) - i128::from(unix_now()));
-        let ahead = ahead.unwrap_or(0);
-        let before = self.ahead_secs.swap(ahead, Ordering::Relaxed);
-        ahead.abs_diff(before) > 1
-    }
-
-    fn read<T: DeserializeOwned>(
-        &self,
-        (status, text, retry_secs): &(StatusCode, Bytes, Option<u64>),
-    ) -> Result<T, ClientError> {
-        let url = self.options.url.clone();
-        if status.is_success() {
-            return serde_json::from_slice(text).map_err(|error| ClientError::Answer {
-                url,
-                cause: error.to_string(),
-            });
-        }
-        let cause = match serde_json::from_slice::<ErrorAnswer>(text) {
-            Ok(answer) => answer.error,
-            Err(_) => format!("it answers {status}"),
-        };
-        Err(match *status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => ClientError::Busy {
-                url,
-                cause,
-                retry_secs: retry_secs.unwrap_or(30).clamp(1, 3600),
-            },
-            status if status.is_server_error() => ClientError::Away { url, cause },
-            status => ClientError::Refused {
-                url,
-                status: status.as_u16(),
-                cause,
-            },
-        })
-    }
-
-    /// One exchange: on a connection that was kept, and where that has ended meanwhile, on a new one. Every call may be
-    /// made twice.
-    async fn ask(
-        &self,
-        method: &Method,
-        target: &str,
-        body: &Bytes,
-        key: Option<&Key>,
-        bytes_max: usize,
-    ) -> Result<(StatusCode, Bytes, Option<u64>), ClientError> {
-        loop {
-            let kept = self.kept.lock().pop();
-            let is_kept = kept.is_some();
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => self.connect().await?,
-            };
-            let request = self.request(method, target, body, key)?;
-            if connection.ready().await.is_err() {
-                if is_kept {
-                    continue;
-                }
-                return Err(self.away("the connection ended at once"));
-            }
-            let answer = match connection.send_request(request).await {
-                Ok(answer) => answer,
-                Err(_) if is_kept => continue,
-                Err(error) => return Err(self.away(error)),
-            };
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, bytes_max).collect().await;
-            let text = body.map_err(|error| self.away(error))?.to_bytes();
-            let retry = head.headers.get(http::header::RETRY_AFTER);
-            let retry = retry.and_then(|value| value.to_str().ok()?.parse().ok());
-            let mut kept = self.kept.lock();
-            if kept.len() < KEPT_MAX {
-                kept.push(connection);
-            }
-            return Ok((head.status, text, retry));
-        }
-    }
-
-    fn request(
-        &self,
-        method: &Method,
-        target: &str,
-        body: &Bytes,
-        key: Option<&Key>,
-    ) -> Result<Request<Full<Bytes>>, ClientError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header(HOST, format!("{}:{}", self.host, self.port));
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        if let Some(key) = key {
-            let proof = key.sign(method.as_str(), target, body, self.now());
-            request = request.header(AUTHORIZATION, proof.header());
-        }
-        request
-            .body(Full::new(body.clone()))
-            .map_err(|error| self.away(error))
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        let socket = TcpStream::connect((bare, self.port)).await;
-        let socket = socket.map_err(|error| self.away(error))?;
-        socket.set_nodelay(true).map_err(|error| self.away(error))?;
-        let io: Box<dyn Io> = if self.https {
-            let config = self.roots.config(self.options.ca_file.as_deref());
-            let config = config.map_err(|error| self.away(error))?;
-            let name = ServerName::try_from(bare.to_owned()).map_err(|error| self.away(error))?;
-            let stream = TlsConnector::from(config).connect(name, socket).await;
-            Box::new(stream.map_err(|error| self.away(error))?)
-        } else {
-            Box::new(socket)
-        };
-        let (sender, connection) = http1::handshake(TokioIo::new(io))
-            .await
-            .map_err(|error| self.away(error))?;
-        tokio::spawn(async move {
-            // Whoever waits for an answer on it is told.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the coordinator ended early");
-            }
-        });
-        Ok(sender)
+/// What the coordinator in this process refused, as one elsewhere would have said it.
+fn refused(refusal: Refusal) -> ClientError {
+    let (url, cause) = ("in this process".to_owned(), refusal.to_string());
+    match refusal {
+        Refusal::TooMuch { retry_secs, .. } => ClientError::Busy {
+            url,
+            cause,
+            retry_secs,
+        },
+        refusal => ClientError::Refused {
+            url,
+            status: refusal.status(),
+            cause,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_names_scheme_host_and_port() {
-        let cases = [
-            ("http://larder:7681", Some((false, "larder", 7681))),
-            (
-                "https://larder.example.org/",
-                Some((true, "larder.example.org", 443)),
-            ),
-            ("http://[::1]:7681", Some((false, "[::1]", 7681))),
-            ("http://[::1]", Some((false, "[::1]", 80))),
-            ("http://larder:0", None),
-            ("http://larder:70000", None),
-            ("http://larder/path", None),
-            ("http://a@larder", None),
-            ("http://", None),
-            ("larder:7681", None),
-        ];
-        for (url, expected) in cases {
-            let expected = expected.map(|(https, host, port)| (https, host.to_owned(), port));
-            assert_eq!(parts(url), expected, "{url}");
-        }
-    }
 
     #[tokio::test]
     async fn nobody_there_is_an_error_to_go_on_without() {
