@@ -4,14 +4,19 @@
 use super::Shared;
 use crate::ask::Resolution;
 use crate::download::Outcome;
-use larder_content::UrlKey;
+use larder_content::phf::Phf;
+use larder_content::{PieceId, UrlKey};
 use larder_proto::policy::mode;
 use larder_proto::tracker::message::{ContentPolicy, Trust};
 use larder_proto::tracker::query::{Named, PolicyQuery};
 use larder_storage::proof::PieceHashes;
 use larder_storage::record::Content;
+use larder_storage::store::{Found, LookBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// Of what is here of a content so many pieces are compared with what one appliance says they are.
+const LOOKED_AT_MAX: usize = 16;
 
 /// How the place is written down where hashes came from.
 pub(super) const FROM_COORDINATOR: &str = "coordinator: ";
@@ -98,6 +103,31 @@ impl Shared {
         }
     }
 
+    /// Whether what came from the origin has other hashes. Peers would prove these right whose bytes they are, so that
+    /// the word of one appliance must not outweigh the origin's.
+    async fn is_contradicted(&self, content: &Arc<Content>, phf: &Phf) -> bool {
+        let (store, content, phf) = (self.store.clone(), Arc::clone(content), phf.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut buf = LookBuf::default();
+            let ids = (0..content.pieces()).map(|piece| PieceId {
+                content: content.no,
+                piece,
+            });
+            let here = ids.filter(|id| {
+                let found = store.find_part(*id, 0);
+                matches!(found, Found::Ram(_) | Found::Disk(_))
+            });
+            here.take(LOOKED_AT_MAX).any(|id| {
+                let mut differs = false;
+                store.peek(id, &mut buf, |bytes| {
+                    differs = !phf.piece_is(id.piece, bytes)
+                });
+                differs
+            })
+        });
+        looked.await.unwrap_or(true)
+    }
+
     /// Takes hashes over, as far as they are those of this content.
     async fn believe(
         &self,
@@ -110,11 +140,20 @@ impl Shared {
             tracing::info!(%url, says = phf.length(), has = content.length(), "the coordinator knows hashes of another version of an object; they are not used");
             return None;
         }
+        let id = phf.content_id();
+        if self.refuted.lock().contains(&id) {
+            return None;
+        }
         let trusted = policy.trust == Trust::Verified && self.coordinator_trusted;
         let by = match policy.attested_by {
             Some(by) => format!("{FROM_COORDINATOR}attested by {by}"),
             None => format!("{FROM_COORDINATOR}verified"),
         };
+        if !trusted && self.is_contradicted(content, &phf).await {
+            tracing::warn!(%url, %by, "the origin's bytes are not those that the coordinator's hashes name; these are not used");
+            self.refute(id);
+            return None;
+        }
         let download = self.download.upgrade()?;
         download.attach_hashes(content, phf, trusted, by).await;
         self.known_hashes(content).await

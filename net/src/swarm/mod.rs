@@ -19,7 +19,7 @@ use crate::download::Inner;
 use crate::metrics::Figures;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
-use larder_content::{ContentNo, UrlKey};
+use larder_content::{ContentId, ContentNo, UrlKey};
 use larder_proto::policy::{Coordinator, Facts, Taken, delay, may_download, mode};
 use larder_proto::swarm::PeerId;
 use larder_proto::swarm::bans::Bans;
@@ -110,6 +110,8 @@ pub(crate) struct Shared {
     /// When the present download of a content began.
     began: Mutex<HashMap<ContentNo, Began>>,
     bans: Mutex<Bans>,
+    /// Lists of hashes that turned out not to be those of what the origin has.
+    refuted: Mutex<HashSet<ContentId>>,
     /// Connections to peers of all contents, open or about to be.
     links: AtomicUsize,
 }
@@ -201,6 +203,7 @@ impl Shared {
             wondering: Mutex::default(),
             began: Mutex::default(),
             bans: Mutex::default(),
+            refuted: Mutex::default(),
             links: AtomicUsize::new(0),
         });
         tokio::spawn(members::work(Arc::downgrade(&shared)));
@@ -373,6 +376,15 @@ impl Shared {
         self.members
             .wants_peers(content.no, party.id(), self.clock.now());
         party.start();
+    }
+
+    /// The origin has other bytes than these hashes say: they are not believed again.
+    fn refute(&self, id: ContentId) {
+        let mut refuted = self.refuted.lock();
+        if refuted.len() >= REMEMBERED_MAX {
+            refuted.clear();
+        }
+        refuted.insert(id);
     }
 
     /// Nobody wants anything of a content any more.

@@ -20,6 +20,7 @@ use larder_proto::tracker::guid::Guid;
 use larder_proto::tracker::message::PeerAddress;
 use larder_storage::proof::PieceHashes;
 use larder_storage::record::Content;
+use larder_storage::store::Filter;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,6 +157,24 @@ impl Party {
         self.release_if_alone(&table);
     }
 
+    /// Whether the hashes still are what the content is proved by.
+    fn is_believed(&self, shared: &Shared) -> bool {
+        let named = shared.store.proof(self.content.no).named;
+        named.is_some_and(|named| named.hash_of_hashes == self.id.0)
+    }
+
+    /// The origin has contradicted the hashes: what was taken for their sake is not what it has.
+    fn disown(&self, shared: &Shared, table: &mut Table) {
+        table.close_all();
+        shared.refute(self.id);
+        if table.brought {
+            let url = &self.content.record().url;
+            tracing::warn!(%url, "the hashes by which peers were believed are refuted; the object is fetched anew");
+            let (store, no) = (shared.store.clone(), self.content.no);
+            tokio::task::spawn_blocking(move || store.purge(&Filter::Content(no)));
+        }
+    }
+
     async fn work(self: Arc<Self>) {
         loop {
             let wake = {
@@ -164,6 +183,10 @@ impl Party {
                 };
                 let now = shared.clock.now();
                 let mut table = self.table.lock();
+                if !self.is_believed(&shared) {
+                    self.disown(&shared, &mut table);
+                    break;
+                }
                 self.hear_news(&mut table);
                 self.tick(&mut table, now);
                 if table.is_idle_for(OVER_AFTER, now) {

@@ -454,6 +454,12 @@ impl Party {
     /// All blocks of a piece are here.
     fn prove(&self, table: &mut Table, shared: &Shared, piece: u32) -> Event {
         let proved = table.works.get_mut(&piece).map(|w| w.assembly.proved());
+        if !self.is_believed(shared) {
+            // It ends as soon as it looks.
+            table.works.remove(&piece);
+            self.bell.notify_one();
+            return Event::Unwanted(piece);
+        }
         match proved {
             Some(Some(writer)) => {
                 let Some(work) = table.works.remove(&piece) else {
@@ -469,6 +475,7 @@ impl Party {
                 if !landed {
                     return Event::Unwanted(piece);
                 }
+                table.brought = true;
                 if self.hashes.trusted {
                     shared.figures.pieces_verified_phf.increment(1);
                 }

@@ -64,6 +64,8 @@ pub(super) struct Table {
     pub(super) for_want_of_memory: BTreeSet<u32>,
     /// Who is said to have the content, the best first.
     found: Vec<PeerAddress>,
+    /// A piece came from a peer.
+    pub(super) brought: bool,
     tried: HashMap<SocketAddr, Tried>,
     numbers: u64,
     idle_since: Option<Time>,
@@ -77,6 +79,7 @@ impl Table {
             works: HashMap::new(),
             for_want_of_memory: BTreeSet::new(),
             found: Vec::new(),
+            brought: false,
             tried: HashMap::new(),
             numbers: 0,
             idle_since: Some(now),

@@ -1,8 +1,9 @@
 //! Peers that lie, die or keep silent, and a coordinator that is gone. The rule: the client gets the right bytes, from the
 //! origin if need be, and is not kept waiting for any of this.
 
-use super::stand::{Manner, Stand, TestPeer, URL, eventually};
-use larder_proto::tracker::message::PeerType;
+use super::stand::{Manner, Stand, TestPeer, URL, eventually, phf_of};
+use crate::download::tests::script::Object;
+use larder_proto::tracker::message::{PeerType, Trust};
 use std::sync::atomic::Ordering;
 
 /// Gets the object with this one peer about.
@@ -111,4 +112,36 @@ async fn peers_that_are_there_go_on_without_a_coordinator() {
     stand.object.check_whole(&got);
     let sources = stand.world.download.sources(content.no);
     assert!(sources.lan >= 10 << 20, "{sources:?}");
+}
+
+#[tokio::test]
+async fn the_word_of_one_appliance_does_not_outweigh_the_origin() {
+    let stand = Stand::new(|_| {}).await;
+    // Somebody attests other bytes, and has them.
+    let other = Object::new(stand.object.body.len(), 2, "");
+    *stand.coordinator.said.policy.lock() = Some((phf_of(&other), Trust::Attested));
+    let peer = TestPeer::start(&other, Manner::Honest).await;
+    stand.tell_of(&[&peer], PeerType::Lan);
+    let content = stand.world.content(URL, Some((0, Some(1)))).await;
+    for piece in 0..2_u32 {
+        let start = larder_content::span::piece_start(piece);
+        let span = larder_content::Span::new(start, start + 1);
+        let got = stand.world.bytes(&content, URL, span).await;
+        let at = usize::try_from(start).expect("small");
+        stand.object.check(&got, at..at + 1);
+    }
+    let wrong = phf_of(&other).content_id();
+    eventually("its hashes are not believed", || {
+        stand.swarm.0.refuted.lock().contains(&wrong).then_some(())
+    })
+    .await;
+    let got = stand.world.get(URL).await;
+    stand.object.check_whole(&got);
+    let content = stand.world.content(URL, None).await;
+    let sources = stand.world.download.sources(content.no);
+    assert_eq!(sources.http, content.length(), "{sources:?}");
+    eventually("its peers are left alone", || {
+        (stand.swarm.links(content.no) == 0).then_some(())
+    })
+    .await;
 }
