@@ -113,7 +113,10 @@ impl<'n> Fetch<'n> {
                          in one answer and can not be resumed"
                             .to_owned(),
                     );
-                    drop(self.writer.take());
+                    if let Some(mut writer) = self.writer.take() {
+                        // It is written to anew; what went down a pipe can not be.
+                        writer.restart()?;
+                    }
                     let (client, route) = (&self.node.origin, &self.route);
                     return plain::fetch(client, route, self.target, self.meter).await;
                 }
@@ -228,6 +231,10 @@ impl<'n> Fetch<'n> {
                     }
                     writer.write(&bytes)?;
                 }
+                // Nothing says that it is another: it broke off, and nothing proves that the rest would fit.
+                Err(FlightError::Changed) if !has_validator(content) => {
+                    return Ok(Came::OneAnswer);
+                }
                 Err(FlightError::Changed) => return Ok(Came::Changed),
                 Err(error) => {
                     failures += 1;
@@ -257,21 +264,26 @@ impl<'n> Fetch<'n> {
         }
         let pieces = piece_count(content.length());
         let proved = pieces > 0 && (0..pieces).all(|piece| whole.is_proved(piece));
-        let record = content.record();
-        let version = Validator {
-            length: record.length,
-            etag: record.etag.clone(),
-            last_modified: record.last_modified.clone(),
-        };
         let verified = if proved {
             Verified::PieceHashes
-        } else if version.if_range(content.date()).is_some() {
+        } else if has_validator(content) {
             Verified::Validator
         } else {
             Verified::Length
         };
         Ok(Came::Whole(content.length(), verified))
     }
+}
+
+/// Whether something tells one version of it from another.
+fn has_validator(content: &Content) -> bool {
+    let record = content.record();
+    let version = Validator {
+        length: record.length,
+        etag: record.etag.clone(),
+        last_modified: record.last_modified.clone(),
+    };
+    version.if_range(content.date()).is_some()
 }
 
 /// How much is asked for ahead of what was written: less than the part of the store that is left to what nobody has

@@ -157,7 +157,7 @@ impl Writer {
         match &mut self.sink {
             Sink::Stream(_) if self.written > 0 => {
                 return Err(Failure::Verification(format!(
-                    "the object changed while it was fetched, and {} bytes of the old one went to {} already",
+                    "the object broke off or changed and has to be fetched anew, and {} bytes of it went to {} already",
                     self.written,
                     self.path.display()
                 )));

@@ -35,6 +35,14 @@ fn each_ending_has_its_code() {
     for trouble in [500, 503] {
         status(trouble).badly(4);
     }
+    // What breaks off each time, and has nothing by which the rest could be fetched.
+    origin.behave(Manner {
+        no_validator: true,
+        cut_after: Some(100_000),
+        ..Manner::default()
+    });
+    device.get(&origin.url("/y.bin"), &[]).badly(4);
+    device.get(&origin.url("/y.bin"), &["-o", "-"]).badly(5);
     device.get("http://127.0.0.1:1/x", &[]).badly(4);
     device.get("http://no.such.name.invalid/x", &[]).badly(4);
     device.get("example.org/x", &[]).badly(2);
