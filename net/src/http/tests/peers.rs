@@ -8,6 +8,7 @@ use super::{Rig, on_each_driver};
 use larder_content::hash::of_piece;
 use larder_content::span::piece_start;
 use larder_content::{ContentId, PIECE_BYTES, Phf, PieceId};
+use larder_proto::policy::DownloadMode;
 use larder_proto::swarm::wire::{MESSAGE_BYTES_MAX, piece_head};
 use larder_proto::swarm::{Block, Handshake, Message};
 use larder_storage::record::Content;
@@ -238,6 +239,12 @@ fn who_is_not_of_the_swarm_is_left_without_a_word(rig: Rig) {
     half.write(&handshake.to_bytes()[..40]);
     half.stream.shutdown(Shutdown::Write).expect("shut down");
     assert!(half.is_over());
+    // In a mode without peers there is no swarm at all.
+    rig.set(|settings| settings.policies.mode = DownloadMode::HttpOnly);
+    let mut alone = RawPeer::connect(rig.peer_address);
+    alone.hello(phf.content_id());
+    assert!(alone.is_over());
+    rig.set(|settings| settings.policies.mode = DownloadMode::Lan);
     // The long form of the name's length is as good.
     let mut long = RawPeer::connect(rig.peer_address);
     long.write(&[0, 0, 0]);

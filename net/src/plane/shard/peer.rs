@@ -14,6 +14,7 @@ use larder_content::span::piece_start;
 use larder_content::{ContentId, ContentNo, PieceId, Span};
 use larder_proto::http::conn::{Event as Happened, Failure, Remedy};
 use larder_proto::http::walk::Walk;
+use larder_proto::policy::mode;
 use larder_proto::swarm::bitfield::Bitfield;
 use larder_proto::swarm::choker::{Choker, Told};
 use larder_proto::swarm::serving::{Action, Serving};
@@ -224,13 +225,14 @@ impl Shard {
         }
     }
 
-    /// Looks a content up: whether it is shared at once, which of its pieces on a thread that may read the catalogue.
+    /// Looks a content up, where the download mode lets peers have anything: whether it is shared at once, which of its pieces on a thread that may read the catalogue.
     fn find(&mut self, link: &mut Link, swarm: ContentId) {
         let parts = &self.common.parts;
         let (token, serial) = (link.token, link.serial);
         let changes = parts.store.swarm_changes();
-        let (Some(content), Brain::Peer(peer)) = (parts.store.by_swarm(&swarm), &mut link.conn)
-        else {
+        let shares = mode::peers(self.settings.policies.mode);
+        let content = parts.store.by_swarm(&swarm).filter(|_| shares);
+        let (Some(content), Brain::Peer(peer)) = (content, &mut link.conn) else {
             return self.offered(link, None);
         };
         // From now on it hears of new pieces, so that none falls between.
