@@ -224,6 +224,7 @@ fn picker_settings(policies: &Policies, length: u64) -> PickerSettings {
             Duration::ZERO
         },
         share_out: true,
+        preferred: !is_device || policies.is_preferred(),
         ..PickerSettings::usual(length)
     }
 }

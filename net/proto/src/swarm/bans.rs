@@ -23,7 +23,7 @@ pub const BAD_MAX_SHARED: u32 = 12;
 pub const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// So long a peer that was dropped, and is not banned, is not asked again.
-pub const DROPPED: Duration = Duration::from_secs(30);
+pub const DROPPED: Duration = Duration::from_secs(300);
 
 /// So many peers are remembered, and as many addresses.
 const ENTRIES_MAX: usize = 4096;

@@ -9,9 +9,10 @@
 //!   these bring nothing, or it is urgent. Then preferred devices, then who owes least for its rate.
 //! - **How much.** As much as a peer sends in a round trip and 0.3 s, two blocks at least.
 //! - **Slow peers.** A peer with nothing else to bring takes over a piece from one that would need twice as long for the
-//!   rest of it. What came is kept. When nothing is left that nobody is asked for (the end game), single blocks are
-//!   asked for a second time, and called off when they come. Who owes and keeps silent is snubbed for a while, and left
-//!   after the third time.
+//!   rest of it: what nobody was asked for yet. What came is kept, and what the other was asked for still comes from it.
+//!   When nothing is left that nobody is asked for (the end game), single blocks are asked for a second time, and called
+//!   off when they come. Who owes and keeps silent is snubbed for a while, and left after the third time.
+//! - **Trust.** Who has not sent a good piece yet is asked for one at a time, and has no part in those of others.
 //! - **Blame.** A bad piece from one peer is its fault, and it is dropped. One from several makes each of them a suspect:
 //!   the piece is asked for again of one peer alone, and suspects never again have a part in a piece with others. When
 //!   one of them sends a bad piece by itself, what it was suspected of counts too.

@@ -18,18 +18,18 @@ fn one_bad_piece_drops_a_peer_and_three_ban_it_for_an_hour() {
     let mut bans = Bans::new();
     let liar = who(1, "203.0.113.7");
     assert_eq!(bans.not_before(liar, at(0)), None);
-    assert_eq!(bans.bad(liar, 1, at(0)), Verdict::Dropped(at(30)));
-    assert_eq!(bans.not_before(liar, at(29)), Some(at(30)));
-    assert_eq!(bans.not_before(liar, at(30)), None);
-    assert_eq!(bans.bad(liar, 1, at(100)), Verdict::Dropped(at(130)));
-    assert_eq!(bans.banned(at(100)).count(), 0);
-    assert_eq!(bans.bad(liar, 1, at(200)), Verdict::Banned(at(3800)));
-    assert_eq!(bans.not_before(liar, at(3799)), Some(at(3800)));
-    let banned: Vec<_> = bans.banned(at(3799)).collect();
-    assert_eq!(banned, [(Some(liar.id), liar.address, at(3800))]);
+    assert_eq!(bans.bad(liar, 1, at(0)), Verdict::Dropped(at(300)));
+    assert_eq!(bans.not_before(liar, at(299)), Some(at(300)));
+    assert_eq!(bans.not_before(liar, at(300)), None);
+    assert_eq!(bans.bad(liar, 1, at(400)), Verdict::Dropped(at(700)));
+    assert_eq!(bans.banned(at(400)).count(), 0);
+    assert_eq!(bans.bad(liar, 1, at(1000)), Verdict::Banned(at(4600)));
+    assert_eq!(bans.not_before(liar, at(4599)), Some(at(4600)));
+    let banned: Vec<_> = bans.banned(at(4599)).collect();
+    assert_eq!(banned, [(Some(liar.id), liar.address, at(4600))]);
     // And then it begins anew.
-    assert_eq!(bans.not_before(liar, at(3800)), None);
-    assert_eq!(bans.bad(liar, 1, at(3800)), Verdict::Dropped(at(3830)));
+    assert_eq!(bans.not_before(liar, at(4600)), None);
+    assert_eq!(bans.bad(liar, 1, at(4600)), Verdict::Dropped(at(4900)));
 }
 
 #[test]

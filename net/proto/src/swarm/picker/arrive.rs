@@ -62,6 +62,7 @@ impl Picker {
         if whole {
             if let Some(bringer) = piece.at_peer() {
                 self.brings_no_more(bringer, block.piece);
+                self.with(bringer, |peer| peer.on_trial = true);
             }
             if let Some(piece) = self.pieces.get_mut(&block.piece) {
                 piece.stand = Stand::Whole;
@@ -102,6 +103,11 @@ impl Picker {
                 true => took,
                 false => (self.origin_pace * 3 + took) / 4,
             };
+        }
+        if let Some(piece) = self.pieces.get(&number)
+            && piece.stand == Stand::Whole
+        {
+            self.tried(&piece.from.clone(), true);
         }
         self.gone(number, false);
     }
@@ -161,6 +167,7 @@ impl Picker {
         piece.parts.clear();
         self.wasted_bytes += u64::from(piece.len);
         piece.solo |= from.len() > 1;
+        self.tried(&from, false);
         self.reopen(number);
         match from.as_slice() {
             [who] => self.blame(*who, now),
@@ -170,6 +177,16 @@ impl Picker {
                 }
             }
         }
+    }
+
+    /// A piece was proved in which these had a part.
+    fn tried(&mut self, from: &[Who], good: bool) {
+        let peers = self.peers.values_mut();
+        for peer in peers.filter(|peer| from.contains(&peer.new.who)) {
+            peer.proven |= good;
+            peer.on_trial = false;
+        }
+        self.refill = true;
     }
 
     /// A peer sent a bad piece that nobody else had a part in.

@@ -10,11 +10,12 @@ use crate::tracker::message::PeerType;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// A piece is taken over from a peer that needs longer than this for the rest of it, and twice as long as the other.
+/// The rest of a piece is taken over from a peer that needs longer than this, and twice as long as the other.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// In the end game a block is asked for a second time where that is so much sooner, and twice as soon.
-const SOONER: Duration = Duration::from_millis(500);
+/// In the end game a block is asked for a second time where that is so much sooner, and four times as soon: what is on
+/// its way when it is called off comes all the same, for nothing.
+const SOONER: Duration = Duration::from_millis(2000);
 
 /// Peers that are nearer, and have what is wanted, and brought nothing for so long do not keep others from being asked.
 const NEARER_SILENT: Duration = Duration::from_secs(3);
@@ -71,7 +72,7 @@ impl Picker {
         if self.at_peers.len() >= self.settings.pieces_max {
             return None;
         }
-        let peer = self.peers.get(&no)?;
+        let peer = self.peers.get(&no).filter(|peer| peer.may_begin())?;
         let open = self.open.iter().filter(|number| peer.pieces.has(**number));
         let open = open.filter(|number| self.may_bring(peer, **number, now));
         open.copied().min_by_key(|number| {
@@ -130,12 +131,7 @@ impl Picker {
         let Some((number, slow)) = self.slowest(no, now) else {
             return false;
         };
-        let asked = self.peers.get(&slow).map(|peer| peer.asked.clone());
-        for block in asked.into_iter().flatten() {
-            if block.piece == number {
-                self.call_off_one(slow, block);
-            }
-        }
+        // What it was asked for already is on its way, as likely as not.
         self.brings_no_more(slow, number);
         self.begin(no, number)
     }
@@ -146,16 +142,16 @@ impl Picker {
         if self.open.is_empty() {
             return None;
         }
-        let peer = self.peers.get(&no)?;
+        let peer = self.peers.get(&no).filter(|peer| peer.proven)?;
         let has = self.at_peers.iter().filter(|n| peer.pieces.has(**n));
         let slow = has.filter_map(|number| {
             let piece = self.pieces.get(number)?;
             let bringer = piece.at_peer().filter(|bringer| *bringer != no)?;
             let other = self.peers.get(&bringer)?;
-            let left = match self.may_mix(*number, peer.new.who) {
-                true => piece.bytes_left(self.settings.block_bytes),
-                false => u64::from(piece.len),
-            };
+            if piece.missing().is_none() || !self.may_share(*number, other, peer) {
+                return None;
+            }
+            let left = piece.bytes_left(self.settings.block_bytes);
             let theirs = other.time_for(now, 0);
             let ours = peer.time_for(now, left);
             let nearer = peer.new.kind <= other.new.kind || self.may_bring(peer, *number, now);
@@ -165,13 +161,20 @@ impl Picker {
         slowest.map(|(_, number, bringer)| (number, bringer))
     }
 
+    /// Whether one peer may bring a part of what another brings.
+    fn may_share(&self, number: u32, bringer: &Peer, peer: &Peer) -> bool {
+        let suspect = |peer: &Peer| self.suspects.contains_key(&peer.new.who);
+        let solo = self.pieces.get(&number).is_none_or(|piece| piece.solo);
+        !solo && !suspect(bringer) && !suspect(peer) && self.may_mix(number, peer.new.who)
+    }
+
     /// In the end game: a block that another peer is asked for, where this one would be much faster.
     fn second(&self, no: PeerNo, now: Time) -> Option<Block> {
         if !self.open.is_empty() {
             return None;
         }
         let block_bytes = self.settings.block_bytes;
-        let peer = self.peers.get(&no)?;
+        let peer = self.peers.get(&no).filter(|peer| peer.proven)?;
         let ours = peer.time_for(now, u64::from(block_bytes));
         let has = self.at_peers.iter().filter(|n| peer.pieces.has(**n));
         let late = has.filter_map(|number| {
@@ -180,11 +183,7 @@ impl Picker {
             let other = self.peers.get(&bringer)?;
             let theirs = other.time_for(now, 0);
             let nearer = peer.new.kind <= other.new.kind || self.may_bring(peer, *number, now);
-            let trusted = !self.suspects.contains_key(&other.new.who)
-                && !self.suspects.contains_key(&peer.new.who)
-                && !piece.solo
-                && self.may_mix(*number, peer.new.who);
-            if !nearer || !trusted || theirs < 2 * ours + SOONER {
+            if !nearer || !self.may_share(*number, other, peer) || theirs < 4 * ours + SOONER {
                 return None;
             }
             // From the end, where the other has furthest to go.

@@ -128,6 +128,8 @@ pub struct Settings {
     /// Whether the peers of a site share out among themselves who asks outside of it for what. Not where HTTP leads to a
     /// cache host nearby, which shares better than they do.
     pub share_out: bool,
+    /// This is an appliance: it shares out with others of its kind alone, and waits for no device, as devices wait for it.
+    pub preferred: bool,
 }
 
 impl Settings {
@@ -143,6 +145,7 @@ impl Settings {
             qos_bytes_per_second: 500_000,
             look_around: Duration::from_secs(1),
             share_out: true,
+            preferred: false,
         }
     }
 }

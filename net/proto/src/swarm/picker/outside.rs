@@ -22,7 +22,7 @@ const LATE: Duration = Duration::from_secs(5);
 
 /// What somebody waits for goes to the origin when his deadline is no further away than this: time for the origin to
 /// answer, and for a piece on a thin link.
-const RESERVE: Duration = Duration::from_secs(8);
+const RESERVE: Duration = Duration::from_secs(5);
 
 /// So long a piece is left to the peers at a time.
 const LEFT_FOR: Duration = Duration::from_secs(10);
@@ -115,7 +115,8 @@ impl Picker {
         for (no, peer) in &self.peers {
             // Who has everything fetches nothing.
             let fetches = !peer.dropped && !peer.pieces.is_full() && now >= peer.snubbed_until;
-            if !fetches || now.since(peer.news) > patience {
+            let waits_for_us = self.settings.preferred && !peer.new.preferred;
+            if !fetches || waits_for_us || now.since(peer.news) > patience {
                 continue;
             }
             let member = (*no, peer.new.who.id);

@@ -23,7 +23,7 @@ const AHEAD_BYTES_MAX: u64 = 8 << 20;
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Nobody is snubbed sooner.
-const SILENCE_MIN: Duration = Duration::from_secs(5);
+const SILENCE_MIN: Duration = Duration::from_secs(8);
 
 /// So long a peer that was snubbed is not asked; twice as long each further time.
 const SNUBBED: Duration = Duration::from_secs(15);
@@ -51,6 +51,10 @@ pub(super) struct Peer {
     pub(super) interested: bool,
     /// When it last said that it has one more piece, or joined.
     pub(super) news: Time,
+    /// A piece in which it had a part was good. Until then it is asked for one piece at a time, and none of others.
+    pub(super) proven: bool,
+    /// A piece of its own is being proved.
+    pub(super) on_trial: bool,
     /// It sent a bad piece, or keeps silent: it is asked no more.
     pub(super) dropped: bool,
 }
@@ -71,6 +75,8 @@ impl Peer {
             useful: 0,
             interested: false,
             news: now,
+            proven: false,
+            on_trial: false,
             dropped: false,
         }
     }
@@ -121,6 +127,11 @@ impl Peer {
     /// It owes something, and nothing was heard of it for too long.
     pub(super) fn is_silent(&self, now: Time) -> bool {
         !self.asked.is_empty() && now.since(self.heard) > self.patience(now)
+    }
+
+    /// Whether it may begin with one more piece.
+    pub(super) fn may_begin(&self) -> bool {
+        self.proven || (self.brings.is_empty() && !self.on_trial)
     }
 
     pub(super) fn snub(&mut self, now: Time) {

@@ -139,8 +139,11 @@ fn a_suspect_that_sends_a_bad_piece_alone_pays_for_both() {
 #[test]
 fn with_a_liar_all_that_it_had_a_part_in_goes() {
     let mut desk = Desk::new(6, |_| ());
+    // It has sent a good piece, so that it is asked for two at once.
+    desk.wants(&[5]);
+    desk.peer(1, Lan, &[0, 1, 5]);
+    desk.sends(1, 10, 8);
     desk.wants(&[0, 1]);
-    desk.peer(1, Lan, &[0, 1]);
     while !desk.owes(1).contains(&1) || !desk.owes(1).contains(&0) {
         sends(&mut desk, 1, 1);
     }

@@ -83,9 +83,9 @@ fn who_waits_at_a_cache_host_gets_the_origin_in_time() {
     });
     desk.peer(1, Lan, &[]);
     foreground(&mut desk, 0, 14_000);
-    desk.tick_until(5500);
+    desk.tick_until(8500);
     assert!(is_left(&desk, 0));
-    desk.tick_until(6000);
+    desk.tick_until(9000);
     assert!(!is_left(&desk, 0));
 }
 
@@ -247,6 +247,16 @@ fn who_has_everything_owns_nothing() {
     let mut desk = Desk::new(4, |_| ());
     desk.peer(1, Group, &[0, 1, 2, 3]);
     assert_eq!(desk.picker.members, Members::default());
+}
+
+#[test]
+fn an_appliance_waits_for_no_device() {
+    let mut desk = Desk::new(4, |settings| settings.preferred = true);
+    desk.peer(1, Lan, &[]);
+    assert_eq!(desk.picker.members, Members::default());
+    desk.newcomer(2, Group, true);
+    desk.apply(Event::Tick);
+    assert_ne!(desk.picker.members, Members::default());
 }
 
 #[test]
