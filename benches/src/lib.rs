@@ -20,5 +20,6 @@ pub mod readers;
 pub mod secure;
 pub mod servers;
 pub mod side_by_side;
+pub mod sites;
 pub mod stage;
 pub mod table;

@@ -42,6 +42,7 @@ commands! {
     IndexSize(figures::index_size::IndexSize),
     MakeStore(figures::filled::MakeStore),
     Mixed(figures::mixed::Mixed),
+    Offices(figures::offices::Offices),
     Once(figures::once::Once),
     #[command(hide = true)]
     Origin(figures::shaped::FarEnd),

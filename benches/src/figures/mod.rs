@@ -9,6 +9,7 @@ pub mod idle;
 pub mod in_order;
 pub mod index_size;
 pub mod mixed;
+pub mod offices;
 pub mod once;
 pub mod patch_morning;
 pub mod peers;
