@@ -284,6 +284,24 @@ fn near_peers_come_before_far_ones_and_preferred_ones_before_others() {
 }
 
 #[test]
+fn what_is_urgent_is_asked_of_the_nearest_first_too() {
+    let mut desk = Desk::new(3, |_| ());
+    desk.peer(1, Internet, &[0, 1]);
+    desk.peer(2, Group, &[0, 1]);
+    desk.peer(3, Lan, &[0, 1]);
+    let (deadline, background) = (at(1000), false);
+    let mut order = Vec::new();
+    for piece in [0, 1] {
+        order.extend(asked(&desk.apply(Event::Wanted {
+            piece,
+            deadline,
+            background,
+        })));
+    }
+    assert_eq!(order, [(3, 0), (2, 1)]);
+}
+
+#[test]
 fn far_peers_are_asked_for_what_no_near_one_has_or_when_near_ones_bring_nothing() {
     let mut desk = Desk::new(16, |_| ());
     let all: Vec<u32> = (0..16).collect();

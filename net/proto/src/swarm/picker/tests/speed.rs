@@ -116,6 +116,21 @@ fn in_the_end_game_blocks_of_slow_peers_are_asked_for_twice_and_called_off() {
 }
 
 #[test]
+fn the_second_who_was_asked_for_a_block_is_called_off_as_soon_as_it_came() {
+    let mut desk = slow_and_fast(false);
+    desk.sends(2, 10, 8);
+    // The last block that the slow one was asked for is the first that both were.
+    let twice = *desk.picker.peers[&no(1)].asked.back().expect("some");
+    let mut actions = Vec::new();
+    while desk.picker.peers[&no(2)].asked.contains(&twice) {
+        actions = desk.sends(2, 10, 1);
+    }
+    assert!(actions.contains(&Action::CallOff(no(1), twice)));
+    assert!(!actions.contains(&Action::Whole(0)));
+    assert!(!desk.picker.peers[&no(1)].asked.contains(&twice));
+}
+
+#[test]
 fn a_block_that_came_twice_counts_once() {
     let mut desk = slow_and_fast(false);
     desk.sends(2, 10, 8);
