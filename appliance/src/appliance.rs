@@ -16,6 +16,7 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::gauges::Gauges;
 use arc_swap::ArcSwap;
 use larder_net::coordinator::{CoordinatorClient, Server};
+use larder_net::discovery::dns_sd::{DnsSd, Offer};
 use larder_net::http::tls::PairError;
 use larder_net::http::{Certificates, TlsPlane};
 use larder_net::metrics::Figures;
@@ -103,6 +104,7 @@ pub struct Appliance {
     metrics: Option<SocketAddr>,
     node: Node,
     coordinator_server: Option<Server>,
+    dns_sd: Option<DnsSd>,
 }
 
 impl fmt::Debug for Appliance {
@@ -259,6 +261,7 @@ impl Appliance {
         }
         drop(_entered);
         let coordination = state.config.load().coordination.clone();
+        let dns_sd = found_by_dns_sd(&state);
         let appliance = Self {
             state,
             admin: admin.map_err(|source| StartError::Inherit { source })?,
@@ -267,6 +270,7 @@ impl Appliance {
                 .map_err(|source| StartError::Inherit { source })?,
             node,
             coordinator_server: coordinator.and_then(|one| one.server),
+            dns_sd,
         };
         match coordination {
             Coordination::Embedded(_) => {
@@ -381,6 +385,9 @@ impl Appliance {
     /// Stops: no new connections, answers under way have until `cut_after`, then the store is written out.
     pub fn stop(self, cut_after: Duration) {
         self.state.stopping.store(true, Ordering::Relaxed);
+        if let Some(dns_sd) = self.dns_sd {
+            dns_sd.stop();
+        }
         if let Some(swarm) = self.state.swarm.get() {
             self.node.runtime.block_on(swarm.leave(LEAVE_WITHIN));
         }
@@ -400,6 +407,27 @@ impl Appliance {
             }
         };
         self.node.stop(cut_after, by_tls);
+    }
+}
+
+/// Tells the network of this appliance, where that is wanted. Where it can not be done it is told by other means.
+fn found_by_dns_sd(state: &State) -> Option<DnsSd> {
+    let config = state.config.load();
+    if !config.dns_sd {
+        return None;
+    }
+    let Some(offer) = Offer::of(&config.site, &state.host_name, &state.http) else {
+        tracing::warn!(
+            "[discovery] dns_sd has no effect: [server] http listens on loopback alone, where no client is"
+        );
+        return None;
+    };
+    match state.telemetry.within(|| DnsSd::start(offer)) {
+        Ok(dns_sd) => Some(dns_sd),
+        Err(error) => {
+            tracing::error!("DNS-SD: nobody is told of this appliance: {error}");
+            None
+        }
     }
 }
 

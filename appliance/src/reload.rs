@@ -188,6 +188,7 @@ fn fixed(config: &Checked) -> Keys {
             format!("{:?}", config.store_bytes_max.absolute),
         ),
         ("coordinator", coordination_fixed(&config.coordination)),
+        ("discovery.dns_sd", config.dns_sd.to_string()),
         ("log", format!("{:?}", config.log)),
     ]
 }

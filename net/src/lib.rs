@@ -5,6 +5,7 @@ pub mod ask;
 mod bell;
 pub mod clock;
 pub mod coordinator;
+pub mod discovery;
 pub mod download;
 pub mod hosts;
 pub mod http;

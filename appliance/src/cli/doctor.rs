@@ -253,6 +253,14 @@ fn of_config(checked: &Checked) -> Vec<Finding> {
             },
         );
     }
+    findings.push(finding(
+        Good,
+        "DNS-SD",
+        match checked.dns_sd {
+            true => "on: clients that no policy tells of a cache host can find this one",
+            false => "off; `[discovery] dns_sd = true` lets clients find this one without a policy",
+        },
+    ));
     for (grave, name, found) in looked_at(checked, Clock::start().unix()) {
         let grade = match grave {
             None => Good,

@@ -198,6 +198,8 @@ fn value(name: &str, policies: &Policies) -> String {
         "DODelayBackgroundDownloadFromHttp" => seconds(&p.http_delay_s, true),
         "DODelayForegroundDownloadFromHttp" => seconds(&p.http_delay_s, false),
         "DOCacheHost" => list(&p.cache_hosts),
+        // Windows looks for cache hosts; larder is told of them.
+        "DOCacheHostSource" => "never looked for".to_owned(),
         "DODelayCacheServerFallbackForeground" => seconds(&p.fallback_delay_s, false),
         "DODelayCacheServerFallbackBackground" => seconds(&p.fallback_delay_s, true),
         "DODisallowCacheServerDownloadsOnVPN" => (!p.vpn_cache_host).to_string(),

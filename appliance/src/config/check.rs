@@ -95,6 +95,10 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     }
     problems.extend(section.close());
 
+    let mut section = root.section("discovery");
+    let dns_sd = section.flag("dns_sd").is_some_and(|flag| flag.value);
+    problems.extend(section.close());
+
     let mut section = root.section("log");
     let log = log(&mut section);
     problems.extend(section.close());
@@ -124,6 +128,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
         },
         age_max_s: settings.policies.cache_age_s_max.unwrap_or(0),
         coordination,
+        dns_sd,
         settings,
         policy,
         log,

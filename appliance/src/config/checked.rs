@@ -83,6 +83,8 @@ pub struct Checked {
     pub age_max_s: u64,
     /// Whether this process is a coordinator, or which one it asks.
     pub coordination: Coordination,
+    /// Whether DNS-SD tells of this appliance.
+    pub dns_sd: bool,
     /// What the data plane and the origin client work with.
     pub settings: Settings,
     /// The policies that are set, by their documented names.
@@ -115,6 +117,7 @@ impl Checked {
             store_bytes_max: SizeLimit::bytes(1 << 30),
             age_max_s: 0,
             coordination: Coordination::Off,
+            dns_sd: false,
             settings: Settings::new(rules),
             policy: Policy::default(),
             log: Log::default(),

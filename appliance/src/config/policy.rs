@@ -128,6 +128,14 @@ const KEYS: &[(&str, Kind, Effect)] = &[
     // Newer than the seed (facts: clients, section 5).
     ("DOCacheHost", Hosts, CACHE_HOSTS),
     (
+        "DOCacheHostSource",
+        OneOf(
+            &[0, 1, 2],
+            "0 (no DNS-SD), 1 (DHCP option 235) or 2 (option 235 before DOCacheHost)",
+        ),
+        Lacks("larder finds no cache hosts by itself; write DOCacheHost"),
+    ),
+    (
         "DODelayCacheServerFallbackForeground",
         Number(0, SECONDS_MAX, "seconds"),
         CACHE_HOSTS,

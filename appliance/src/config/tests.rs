@@ -91,7 +91,15 @@ fn each_mistake_has_its_place_and_its_advice() {
             "server = 1\n",
             "f:1:10: server: is of type integer; write a table, as in [server]",
         ),
+        (
+            "[discovery]\nmdns = true\n",
+            "f:2:1: discovery.mdns: is not known; take it out, or use one of: dns_sd",
+        ),
         // Values of the wrong type.
+        (
+            "[discovery]\ndns_sd = \"on\"\n",
+            "f:2:10: discovery.dns_sd: is of type string; write true or false",
+        ),
         (
             "[server]\nhttp = \"0.0.0.0:80\"\n",
             "f:2:8: server.http: is of type string; write [\"0.0.0.0:80\", \"[::]:80\"]",
