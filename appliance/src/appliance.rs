@@ -1,6 +1,7 @@
 //! A running appliance: a node with its listeners, administration and background work, put together and taken down
 //! again. The rule: parts are stopped in the opposite order of their start, so that none works for another that is gone.
 
+use crate::admin::warm::Warming;
 use crate::admin::{self, Token};
 use crate::background;
 use crate::certificates::{self, Keeper};
@@ -224,6 +225,8 @@ impl Appliance {
         let state = Arc::new(State {
             store: node.store.clone(),
             origin: node.origin.clone(),
+            download: node.download.clone(),
+            warming: Warming::default(),
             settings: Arc::clone(&node.settings),
             config: ArcSwap::from_pointee(config),
             file: origin.file,

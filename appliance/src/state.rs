@@ -2,6 +2,7 @@
 //! rule: everything here may be read at any moment, from any thread, also while the appliance stops.
 
 use crate::admin::Token;
+use crate::admin::warm::Warming;
 use crate::budget::Budget;
 use crate::certificates::Keeper;
 use crate::config::Checked;
@@ -10,6 +11,7 @@ use crate::telemetry::gauges::{Gauges, Shards};
 use arc_swap::ArcSwap;
 use larder_net::clock::Clock;
 use larder_net::coordinator::Coordinator;
+use larder_net::download::Download;
 use larder_net::http::{Plane, ShardReport, TlsPlane};
 use larder_net::origin::OriginClient;
 use larder_net::settings::Settings;
@@ -27,6 +29,10 @@ pub(crate) struct State {
     pub(crate) store: Store,
     /// Who asks the origins.
     pub(crate) origin: OriginClient,
+    /// Who brings in what is missing.
+    pub(crate) download: Download,
+    /// What administrators have brought in.
+    pub(crate) warming: Warming,
     /// What shard threads and origins go by; published anew by a reload.
     pub(crate) settings: Arc<ArcSwap<Settings>>,
     /// The configuration in force; keys that need a restart are as they were at start.

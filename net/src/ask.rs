@@ -91,6 +91,9 @@ pub struct FetchAsk {
     pub flights: Vec<Arc<Flight>>,
     /// When the client must have its first byte.
     pub deadline: Time,
+    /// No client waits for them: they come after all that one waits for, and are given up where the link has had no
+    /// room for them until then. Once somebody watches such a flight it is wanted like any other. None: for a client.
+    pub spare_until: Option<Time>,
 }
 
 /// What a URL turned out to be.

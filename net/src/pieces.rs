@@ -140,6 +140,7 @@ impl Pieces {
             route: Arc::clone(&self.route),
             flights,
             deadline: self.deadline,
+            spare_until: None,
         }));
     }
 

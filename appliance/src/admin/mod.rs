@@ -6,6 +6,7 @@ mod guard;
 pub(crate) mod objects;
 mod token;
 mod verify;
+pub(crate) mod warm;
 
 pub(crate) use token::{Token, file_in as token_file_in};
 
@@ -38,6 +39,7 @@ pub(crate) fn spawn(listener: TcpListener, state: Arc<State>) -> io::Result<()> 
         .route("/api/v1/purge", post(api::purge))
         .route("/api/v1/pin", post(api::pin))
         .route("/api/v1/verify", post(api::verify))
+        .route("/api/v1/warm", post(warm::warm))
         .route("/api/v1/reload", post(api::reload))
         .fallback(nothing)
         .layer(from_fn_with_state(Arc::clone(&state), pass))

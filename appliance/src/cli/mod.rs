@@ -10,6 +10,7 @@ mod objects;
 mod policy;
 mod serve;
 mod table;
+mod warm;
 
 use crate::demo::{self, DemoArgs};
 use check_config::CheckConfigArgs;
@@ -22,6 +23,7 @@ use policy::PolicyArgs;
 use serve::ServeArgs;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use warm::WarmArgs;
 
 /// The cache appliance and preferred peer for Delivery Optimization.
 #[derive(Parser, Debug)]
@@ -58,6 +60,8 @@ enum Command {
     Pin(ObjectArgs),
     /// Let objects be evicted again.
     Unpin(ObjectArgs),
+    /// Fill a running appliance from URLs, behind what its clients want.
+    Warm(WarmArgs),
     /// Read what is stored of objects and check it.
     Verify(ObjectArgs),
     /// Look at this machine and at the appliance that runs on it, and say what is not as it should be.
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Purge(args) => objects::purge(&args),
         Command::Pin(args) => objects::pin(&args, true),
         Command::Unpin(args) => objects::pin(&args, false),
+        Command::Warm(args) => warm::run(&args),
         Command::Verify(args) => objects::verify(&args),
         Command::Doctor(args) => doctor::run(&args),
     };

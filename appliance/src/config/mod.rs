@@ -18,6 +18,7 @@ pub use checked::{Checked, Log, LogFormat, PeerAddress};
 pub use coordinator::{Coordination, Embedded};
 pub use policy::{Policy, Value, effect as policy_effect, names as policy_names};
 pub use problem::{Problem, Problems};
+pub(crate) use raw::size_of;
 
 use crate::machine;
 use larder_net::http::tls::Pair;

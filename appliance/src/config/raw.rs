@@ -356,7 +356,7 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
 }
 
 /// Reads `2GiB`, `500 MB`, `1048576`.
-fn size_of(text: &str) -> Option<u64> {
+pub(crate) fn size_of(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text
         .find(|c: char| !c.is_ascii_digit())

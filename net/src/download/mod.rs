@@ -3,11 +3,13 @@
 //!
 //! `resolve` finds out what a URL is, for all who ask at once; `lead` puts the question to the origin. `queue` holds
 //! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes, `proving`
-//! judges them, `doubt` asks once more for those that are not what they should be, and `appeal` for the whole file.
+//! judges them, `doubt` asks once more for those that are not what they should be, and `appeal` for the whole file. `bring`
+//! fills the store where no client waits.
 //! `exchange` is the way of what is not immutable, where a client wants all of it.
 
 mod adopt;
 mod appeal;
+mod bring;
 mod by_peer;
 mod doubt;
 pub(crate) mod exchange;
@@ -22,6 +24,7 @@ mod resolve;
 mod sources;
 mod through;
 
+pub use bring::{Bring, Brought, NotBrought};
 pub(crate) use by_peer::PeerJob;
 pub(crate) use queue::Standing;
 pub(crate) use resolve::Outcome;
@@ -217,6 +220,7 @@ impl Inner {
             route,
             mut flights,
             deadline,
+            spare_until,
         } = ask;
         flights.sort_by_key(|flight| flight.id());
         let swarm = self.swarm.get();
@@ -228,7 +232,8 @@ impl Inner {
             deadline
         };
         let left_to_peers = swarm.map_or(Time::default(), |swarm| swarm.wanted(&content, deadline));
-        let background = self.settings.load().priority == Priority::Background;
+        let background =
+            spare_until.is_some() || self.settings.load().priority == Priority::Background;
         let mut given_up = GivenUp::new();
         {
             let mut queue = self.queue.lock();
@@ -241,6 +246,9 @@ impl Inner {
                 let refused = queue.enter(&self.store, &content, &route, flight);
                 if refused.is_empty() {
                     queue.scheduler.want(want);
+                    if let Some(until) = spare_until {
+                        queue.rest(want.id, until);
+                    }
                 }
                 given_up.extend(refused);
             }

@@ -51,7 +51,7 @@ pub(super) struct Queue {
     good: HashMap<ContentNo, Arc<OwnedRoute>>,
     /// Past their deadlines, and from then on kept only while somebody watches.
     extended: BTreeMap<PieceId, Time>,
-    /// Past their deadlines and watched by nobody: behind everything else until then.
+    /// Watched by nobody, and past their deadlines or wanted by no client: behind everything else until then.
     resting: BTreeMap<PieceId, Time>,
     /// Contents that peers are asked for as well.
     watched: HashMap<ContentNo, Watched>,
@@ -313,6 +313,12 @@ impl Queue {
         given_up
     }
 
+    /// This piece is wanted only as far as the link has room for it, until somebody watches it, and no longer than
+    /// until then.
+    pub(super) fn rest(&mut self, id: PieceId, until: Time) {
+        self.resting.insert(id, until);
+    }
+
     /// Sees to what was not asked for before its deadline (see [`larder_proto::fetch`] for why it is so).
     pub(super) fn sort_out_overdue(&mut self, now: Time) -> GivenUp {
         for id in self.scheduler.overdue(now) {
@@ -336,6 +342,10 @@ impl Queue {
         let mut given_up = GivenUp::new();
         for (id, until) in std::mem::take(&mut self.resting) {
             if !self.scheduler.waits(id) {
+                // What is under way may still fail, and rest again.
+                if self.scheduler.has(id) {
+                    self.resting.insert(id, until);
+                }
                 continue;
             }
             if let Some(flight) = self.flight(id).filter(|flight| flight.is_watched()) {
@@ -386,3 +396,6 @@ pub(super) fn want(flight: &Flight, deadline: Time) -> Want {
         http_not_before: Time::default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -235,7 +235,7 @@ impl Inner {
     }
 
     /// The key that a route's object has in the store: the family's, unless its hosts differ.
-    fn key_of(&self, route: &OwnedRoute) -> UrlKey {
+    pub(super) fn key_of(&self, route: &OwnedRoute) -> UrlKey {
         let family = route.identity.key;
         if !route.identity.family {
             return family;

@@ -205,6 +205,7 @@ impl World {
                 route: Arc::new(self.route(url)),
                 flights: mine,
                 deadline: self.clock.now() + self.patience,
+                spare_until: None,
             }));
         }
         all

@@ -318,6 +318,7 @@ impl Shard {
             route: Arc::clone(route),
             flights,
             deadline: body.deadline,
+            spare_until: None,
         }));
     }
 
