@@ -187,6 +187,14 @@ impl Download {
             }));
         }
         inner.come_in(&flights, &mut brought, step.within).await;
+        if brought.unfinished.is_some() {
+            return Ok(brought);
+        }
+        if inner.store.by_no(content.no).is_none() {
+            // It was forgotten meanwhile, and its pieces with it: by an administrator, or for a newer version.
+            brought.unfinished = Some(FlightError::Changed);
+            return Ok(brought);
+        }
         let lost = flights
             .iter()
             .any(|flight| flight.state() == FlightState::Whole && !inner.holds(flight.id()));

@@ -1,6 +1,7 @@
 //! The download side against origins that behave, and against those that do not. The rule: the bytes that a flight
 //! carries are right, or it fails.
 
+mod bring;
 mod faults;
 mod proving;
 pub(crate) mod script;
