@@ -8,7 +8,7 @@
 #        windows-policy.reg.
 
 $CacheHost = 'larder.example.org'
-$GroupId = '{7f8d2c3e-0b1a-4c5d-9e6f-0123456789ab}'
+$GroupId = '7f8d2c3e-0b1a-4c5d-9e6f-0123456789ab'
 $Scope = '10.0.0.0'
 
 Add-DhcpServerv4OptionDefinition -OptionId 235 -Name 'Delivery Optimization cache host' -Type String
