@@ -128,15 +128,17 @@ impl Download {
             Some(known) => Arc::clone(known),
             None => self.what_it_is(&step, missing.unwrap_or(0)).await?,
         };
+        let same = known.is_some_and(|known| known.no == content.no);
         let capacity_bytes = inner.store.figures().capacity_bytes;
         let length_bytes = content.length();
-        if length_bytes.saturating_add(step.beside_bytes) > capacity_bytes {
+        // What is there needs no room, as where another URL of a list led to it before.
+        let is_all_there = same && missing.is_none();
+        if !is_all_there && length_bytes.saturating_add(step.beside_bytes) > capacity_bytes {
             return Err(NotBrought::TooLarge {
                 length_bytes,
                 capacity_bytes,
             });
         }
-        let same = known.is_some_and(|known| known.no == content.no);
         // The question to the origin brought the first of these.
         let just_came = |piece| if same { missing == Some(piece) } else { true };
         let bytes_max = step.bytes_max.min(capacity_bytes / PART_OF_STORE);

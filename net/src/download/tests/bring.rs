@@ -71,7 +71,8 @@ async fn an_origin_without_ranges_is_asked_once() {
 async fn what_does_not_fit_is_not_fetched() {
     let object = Object::new(7 * MIB + 7, 3, ETAG);
     let (origin, world) = start(move |asked| vec![Step::Send(object.answer(asked))]).await;
-    let refused = world.download.bring(step(&world, None, u64::MAX)).await;
+    let all_but_this = u64::MAX;
+    let refused = world.download.bring(step(&world, None, all_but_this)).await;
     let refused = refused.expect_err("nothing fits beside so much");
     assert!(
         matches!(refused, NotBrought::TooLarge { length_bytes, .. } if length_bytes == 7 * MIB as u64 + 7),
@@ -79,6 +80,9 @@ async fn what_does_not_fit_is_not_fetched() {
     );
     assert!(!refused.may_pass());
     assert!(origin.bytes_asked() <= MIB, "one piece, to know its length");
+    all(&world).await;
+    let there = world.download.bring(step(&world, None, all_but_this)).await;
+    assert_eq!(there.expect("it needs no more room").fetched_bytes, 0);
 }
 
 #[tokio::test]
