@@ -35,7 +35,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// Bytes of a slab file; see [`StoreOptions::slab_bytes`].
+/// Bytes of a slab file; see [`larder_storage::store::StoreOptions::slab_bytes`].
 const SLAB_BYTES: u64 = 1 << 30;
 
 /// How long leaving the swarms may take at the end.

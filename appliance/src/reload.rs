@@ -128,12 +128,14 @@ fn live(config: &Checked) -> Keys {
     let mut settings = config.settings.clone();
     let cache_status = std::mem::take(&mut settings.cache_status);
     let slots = std::mem::take(&mut settings.upload_slots_max);
+    let port = settings.peer_external_port.take();
     // They are told one by one.
     settings.policies = Policies::defaults(Role::Appliance, Dialect::Y2018);
     vec![
         ("server.admin_names", format!("{:?}", config.admin_names)),
         ("server.cache_status", cache_status.to_string()),
         ("server.upload_slots_max", slots.to_string()),
+        ("server.peer_external_port", format!("{port:?}")),
         ("origins", format!("{settings:?}")),
         ("tls", format!("{:?}", config.tls)),
         ("coordinator", coordination_live(&config.coordination)),

@@ -4,8 +4,9 @@
 use crate::device;
 use crate::node::Node;
 use larder_net::coordinator::CoordinatorClient;
+use larder_net::settings::Settings;
 use larder_net::swarm::{Place, Swarm, SwarmOptions};
-use larder_proto::policy::{Names, Policies, group::group};
+use larder_proto::policy::{Names, group::group};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -30,7 +31,7 @@ pub(crate) fn join(
 ) -> Swarm {
     let (listening, cache) = (listening.to_vec(), cache.to_path_buf());
     let settings = Arc::clone(&node.settings);
-    let now = place(&listening, &settings.load().policies, &cache);
+    let now = place(&listening, &settings.load(), &cache);
     let _entered = node.runtime.enter();
     let swarm = node.download.join_swarm(SwarmOptions {
         coordinator,
@@ -48,7 +49,7 @@ pub(crate) fn join(
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            let place = place(&listening, &settings.load().policies, &cache);
+            let place = place(&listening, &settings.load(), &cache);
             if place != last {
                 last = place.clone();
                 of_task.moved(place);
@@ -59,7 +60,8 @@ pub(crate) fn join(
 }
 
 /// Where this machine is.
-fn place(listening: &[SocketAddr], policies: &Policies, cache: &Path) -> Place {
+fn place(listening: &[SocketAddr], settings: &Settings, cache: &Path) -> Place {
+    let policies = &settings.policies;
     let addresses = addresses(listening);
     let first_v4 = addresses.iter().find_map(|address| match address {
         IpAddr::V4(address) => Some(*address),
@@ -69,7 +71,7 @@ fn place(listening: &[SocketAddr], policies: &Policies, cache: &Path) -> Place {
     Place {
         subnet_mask: first_v4.and_then(|address| mask_of(&routes, address)),
         addresses,
-        external_port: None,
+        external_port: settings.peer_external_port,
         group: group(policies, &Names::default()).id(),
         facts: device::facts(cache, policies),
     }

@@ -53,6 +53,9 @@ pub struct Settings {
     pub peer_idle_timeout_ms: u64,
     /// Peers that may be connected to us at once. Beyond that those that have not said who they are make room.
     pub peer_connections_max: usize,
+    /// The port of this network's public IPv4 address that leads to the peers' one; without it, peers elsewhere are told
+    /// of no IPv4 address (facts: clients 3.5).
+    pub peer_external_port: Option<u16>,
     /// Peers that may ask for blocks at once; 0 is all of them. Others have their turn every ten seconds.
     pub upload_slots_max: usize,
     /// A PEM file with certificate authorities to trust besides the system's.
@@ -94,6 +97,7 @@ impl Settings {
             peer_silence_timeout_ms: 30_000,
             peer_idle_timeout_ms: 150_000,
             peer_connections_max: 4096,
+            peer_external_port: None,
             upload_slots_max: 0,
             ca_file: None,
             proxy: None,

@@ -21,8 +21,12 @@ pub(super) struct GetArgs {
     /// URL's name; or - for standard output. Without it: the URL's name, in the present directory.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The configuration: [policy], [origins], [coordinator] url and [server] peer of it are obeyed, the rest is an appliance's.
-    #[arg(long, value_name = "FILE")]
+    // Not as documentation, which would take the tables' names for links.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The configuration: [policy], [origins], [coordinator] url and [server] peer of it are obeyed, the rest is an appliance's"
+    )]
     config: Option<PathBuf>,
     /// Nobody waits for it.
     #[arg(long)]

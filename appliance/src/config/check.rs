@@ -83,6 +83,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     settings.proxy = proxy::read(&mut section, machine, &mut warnings);
     settings.cache_status = server.cache_status;
     settings.upload_slots_max = server.upload_slots_max;
+    settings.peer_external_port = server.peer_external_port;
     problems.extend(section.close());
 
     let mut section = root.section("coordinator");
@@ -151,6 +152,7 @@ struct Server {
     driver: Option<DriverKind>,
     cache_status: bool,
     upload_slots_max: usize,
+    peer_external_port: Option<u16>,
 }
 
 fn server(section: &mut Section<'_>, machine: &Machine, warnings: &mut Vec<String>) -> Server {
@@ -202,6 +204,9 @@ fn server(section: &mut Section<'_>, machine: &Machine, warnings: &mut Vec<Strin
             .number("upload_slots_max", 0..=100_000, "peers (0: all of them)")
             .and_then(|number| usize::try_from(number.value).ok())
             .unwrap_or(0),
+        peer_external_port: section
+            .number("peer_external_port", 1..=65_535, "a TCP port")
+            .and_then(|number| u16::try_from(number.value).ok()),
     }
 }
 

@@ -328,6 +328,8 @@ fn peers_are_served_at_their_port_unless_the_file_says_otherwise() {
     assert_eq!(peer(named), PeerAddress::At(at("10.0.0.1:7681")));
     assert_eq!(accepted(named).settings.upload_slots_max, 3);
     assert_eq!(accepted("").settings.upload_slots_max, 0, "all of them");
+    let led_in = accepted("[server]\npeer_external_port = 17680\n").settings;
+    assert_eq!(led_in.peer_external_port, Some(17_680));
 }
 
 #[test]

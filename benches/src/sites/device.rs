@@ -1,8 +1,9 @@
 //! The processes of an office: a device that downloads, the appliance beside it, and the coordinator of all. The rule:
 //! each has a configuration file of its own, as an administrator would write it.
 
+use super::arrangement::{Arrangement, LAST_AFTER, Share};
 use super::network::{Network, lan_address, wan_address};
-use super::office::{Arrangement, LAST_AFTER, Object, Share};
+use super::object::Object;
 use crate::place::beside;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};

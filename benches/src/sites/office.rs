@@ -1,18 +1,14 @@
 //! One object for all devices of all offices at once, and what of it crossed which line. The rule: who has not the right
 //! bytes is an error, whatever was saved.
 
-use super::device::{Device, appliance, coordinator, coordinator_url};
+use super::arrangement::{Arrangement, Outcome, SOURCES};
+use super::device::{Device, appliance, coordinator};
 use super::network::{Network, wan_address};
+use super::object::{Object, PUBLISHER_KEY};
 use crate::kind::Kind;
-use crate::office::runtime;
 use crate::servers::Server;
-use anyhow::{Context, Result};
-use larder_content::Phf;
-use larder_content::hash::of_piece;
-use larder_net::coordinator::{ClientOptions, CoordinatorClient, Key};
-use larder_proto::tracker::message::{PublishRequest, Trust};
+use anyhow::Result;
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Child;
@@ -20,84 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const ORIGIN_PORT: u16 = 80;
-const PUBLISHER_KEY: &[u8] = b"a key of the bench's own, for as long as it runs";
 const LOOK: Duration = Duration::from_millis(10);
-
-/// Nobody takes longer; then the run is broken.
-pub(super) const LAST_AFTER: Duration = Duration::from_secs(300);
-
-/// Where a device's bytes come from, by the names of its account; the cache server's are among those by HTTP.
-pub const SOURCES: [&str; 5] = [
-    "BytesFromHttp",
-    "BytesFromCacheServer",
-    "BytesFromLanPeers",
-    "BytesFromGroupPeers",
-    "BytesFromInternetPeers",
-];
-
-/// Who shares with whom.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Share {
-    /// Nobody: all by HTTP.
-    Nobody,
-    /// The devices of an office (mode 1).
-    Office,
-    /// All offices, as one group (mode 2).
-    Group,
-}
-
-/// What is to be tried.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrangement {
-    /// Offices.
-    pub sites: usize,
-    /// Devices of each that want the object.
-    pub devices: usize,
-    /// MiB of the object.
-    pub mib: u64,
-    /// Mbit/s of each office's line.
-    pub wan_mbit: f64,
-    /// Whether each office has an appliance, which its devices know as their cache host.
-    pub appliances: bool,
-    /// Who shares.
-    pub share: Share,
-}
-
-/// What came of it.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Bytes of the object.
-    pub object_bytes: u64,
-    /// What came in by each office's line, headers and all.
-    pub wan_in_bytes: Vec<u64>,
-    /// What left the origin's and the coordinator's side.
-    pub origin_bytes: u64,
-    /// What all devices together say that they had from each of [`SOURCES`].
-    pub sources: [u64; SOURCES.len()],
-    /// When the last device had it.
-    pub last: Duration,
-}
-
-impl Outcome {
-    /// Copies of the object that came in by an office's line.
-    #[must_use]
-    pub fn copies_in(&self, site: usize) -> f64 {
-        self.wan_in_bytes[site] as f64 / self.object_bytes as f64
-    }
-
-    /// Copies of the object that left the origin.
-    #[must_use]
-    pub fn origin_copies(&self) -> f64 {
-        self.origin_bytes as f64 / self.object_bytes as f64
-    }
-
-    /// Copies of the object that went from one office to another.
-    #[must_use]
-    pub fn between_copies(&self) -> f64 {
-        let all: u64 = self.wan_in_bytes.iter().sum();
-        all.saturating_sub(self.origin_bytes) as f64 / self.object_bytes as f64
-    }
-}
 
 /// Processes that end with the value.
 struct Running(Vec<Child>);
@@ -134,7 +53,7 @@ pub fn run(arrangement: &Arrangement, directory: &Path, round: u64) -> Result<Ou
     let key = directory.join("publisher.key");
     fs::write(&key, PUBLISHER_KEY)?;
     let mut running = Running(vec![coordinator(directory, &key)?]);
-    publish(&object)?;
+    object.publish()?;
     if arrangement.appliances {
         for site in 0..arrangement.sites {
             running
@@ -195,47 +114,4 @@ fn counters(network: &Network) -> Result<Vec<u64>> {
         .collect::<Result<_>>()?;
     all.push(network.origin_out_bytes()?);
     Ok(all)
-}
-
-/// Tells the coordinator what the object is, as its vendor would.
-fn publish(object: &Object) -> Result<()> {
-    let options = ClientOptions {
-        publisher_key: Some(Key::new("bench", PUBLISHER_KEY).map_err(anyhow::Error::msg)?),
-        ..ClientOptions::new(coordinator_url())
-    };
-    let mut request = PublishRequest::new(object.phf.clone(), Trust::Verified);
-    request.content_cdn_urls.push(object.url.clone());
-    runtime()?.block_on(async {
-        let client = CoordinatorClient::new(options)?;
-        anyhow::Ok(client.publish(&request).await?)
-    })
-}
-
-/// The object, and what the coordinator is told of it.
-pub(super) struct Object {
-    pub(super) url: String,
-    pub(super) phf: Phf,
-}
-
-impl Object {
-    fn make(root: &Path, round: u64, mib: u64) -> Result<Self> {
-        let mut file = crate::office::guid_file(7_000 + round, mib << 20, 0);
-        file.path = format!("/content/object-{round}.bin");
-        let path = root.join(&file.path[1..]);
-        fs::create_dir_all(path.parent().context("a folder")?)?;
-        let mut out = std::io::BufWriter::new(fs::File::create(&path)?);
-        let mut hashes = Vec::new();
-        let mut piece = Vec::new();
-        for number in 0..file.pieces() {
-            let (start, end) = file.piece(number);
-            piece.resize(usize::try_from(end - start)?, 0);
-            file.fill(start, &mut piece);
-            hashes.push(of_piece(&piece));
-            out.write_all(&piece)?;
-        }
-        out.flush()?;
-        let phf = Phf::new(file.len, hashes)?;
-        let url = format!("http://{}{}", wan_address(), file.path);
-        Ok(Self { url, phf })
-    }
 }

@@ -17,7 +17,7 @@
 //!   the piece is asked for again of one peer alone, and suspects never again have a part in a piece with others. When
 //!   one of them sends a bad piece by itself, what it was suspected of counts too.
 //! - **The origin.** It is left alone while peers bring enough (`DOMinBackgroundQoS`), and while the delay lasts. What no
-//!   peer has is shared out: [`outside`] says how.
+//!   peer has is shared out: `outside` says how.
 
 mod arrive;
 mod ask;
