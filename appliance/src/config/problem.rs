@@ -77,7 +77,15 @@ pub(super) fn meant<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let near = known.iter().map(|k| (distance(word, k), *k));
     let (steps, name) = near.min_by_key(|(steps, _)| *steps)?;
     // A third of the letters wrong is still a slip; more is another word.
-    (steps <= (word.len().max(name.len()) / 3).max(1)).then_some(name)
+    if steps <= (word.len().max(name.len()) / 3).max(1) {
+        return Some(name);
+    }
+    // Or it stopped where the key goes on, as before the unit.
+    let begins = |k: &&&str| {
+        k.strip_prefix(word)
+            .is_some_and(|rest| rest.starts_with('_'))
+    };
+    known.iter().find(begins).copied()
 }
 
 /// Letters to change, add or take away to get from one word to the other, whatever their case.
@@ -113,6 +121,8 @@ mod tests {
         assert_eq!(meant("HTTP", &known), Some("http"));
         assert_eq!(meant("memory_byte_max", &known), Some("memory_bytes_max"));
         assert_eq!(meant("htps", &known), Some("https"));
+        assert_eq!(meant("memory", &known), Some("memory_bytes_max"));
+        assert_eq!(meant("mem", &known), None);
         assert_eq!(meant("listen", &known), None);
     }
 }
