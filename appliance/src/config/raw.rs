@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// More names than these help nobody who reads an error.
-const KEYS_TOLD_MAX: usize = 12;
+const KEYS_TOLD_MAX: usize = 16;
 
 /// A value with its key and its place in the file.
 #[derive(Clone, Debug)]

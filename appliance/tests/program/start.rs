@@ -12,7 +12,8 @@ fn a_mistake_is_told_alike_by_check_config_and_serve() {
     let expected = format!(
         "{config}:6:8: server.site: is of type integer; write a short name, as in \"berlin\"\n\
          {config}:7:1: server.foo: is not known; take it out, or use one of: http, https, peer, admin, metrics, \
-         admin_names, memory_bytes_max, site, shards, driver, cache_status, upload_slots_max\n"
+         admin_names, memory_bytes_max, site, shards, driver, cache_status, upload_slots_max, \
+         peer_external_port\n"
     );
     for command in [
         ["check-config", &config].as_slice(),
