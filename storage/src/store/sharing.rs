@@ -9,7 +9,7 @@ use larder_content::{ContentId, ContentNo, PieceId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// Is told of pieces that can be offered from now on. Called on the thread that brings them: it must only hand the news
@@ -40,6 +40,8 @@ impl fmt::Debug for Sharing {
 struct Proved {
     hashes: Arc<PieceHashes>,
     pieces: Mutex<Vec<bool>>,
+    /// What was seen before it was made is in it.
+    is_filled: AtomicBool,
 }
 
 impl Proved {
@@ -148,7 +150,9 @@ impl Store {
     }
 
     fn proved_of(&self, content: &Content) -> Option<Arc<Proved>> {
-        if let Some(proved) = self.sharing().proved(content.no) {
+        let known = self.sharing().proved(content.no);
+        // Whoever made it may not have come to what was seen before yet, and would be the only one to offer it.
+        if let Some(proved) = known.filter(|proved| proved.is_filled.load(Ordering::Acquire)) {
             return Some(proved);
         }
         let hashes = self.piece_hashes(content)?;
@@ -157,13 +161,19 @@ impl Store {
             // It is there before the catalogue is read, so that nothing that is seen meanwhile is missed.
             let proved = all.entry(content.no).or_insert_with(|| {
                 let pieces = Mutex::new(vec![false; content.pieces() as usize]);
-                Arc::new(Proved { hashes, pieces })
+                let is_filled = AtomicBool::new(false);
+                Arc::new(Proved {
+                    hashes,
+                    pieces,
+                    is_filled,
+                })
             });
             Arc::clone(proved)
         };
         for (piece, hash) in self.seen(content.no, content.pieces()) {
             proved.saw(piece, &hash);
         }
+        proved.is_filled.store(true, Ordering::Release);
         Some(proved)
     }
 
