@@ -257,6 +257,9 @@ impl Inner {
         // Peers that are there are asked first, as far as they take it at once; the origin is, right after, for the rest.
         if let Some(swarm) = swarm {
             swarm.pump(content.no);
+            if left_to_peers > Time::default() {
+                swarm.release_if_nobody(content.no);
+            }
         }
         self.work.notify_one();
     }

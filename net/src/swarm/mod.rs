@@ -297,14 +297,13 @@ impl Shared {
     /// Has what is wanted of a content asked of its peers, as far as they take it. Never blocks.
     pub(crate) fn pump(&self, no: ContentNo) {
         let party = self.parties.lock().get(&no).cloned();
-        match party {
-            Some(party) => party.pump(),
-            None => self.release_if_nobody(no),
+        if let Some(party) = party {
+            party.pump();
         }
     }
 
-    /// Who looked for peers may have found nobody just before what is wanted was there to be released.
-    fn release_if_nobody(&self, no: ContentNo) {
+    /// What was left to peers is released where who looked for them found nobody just before it was there.
+    pub(crate) fn release_if_nobody(&self, no: ContentNo) {
         let looked = self.looked.lock().get(&no).copied();
         if matches!(looked, Some(Looked::Nobody { .. }))
             && let Some(download) = self.download.upgrade()
