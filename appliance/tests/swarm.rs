@@ -4,94 +4,17 @@
 mod rig;
 
 use larder::{Appliance, Checked, Telemetry};
-use larder_net::clock::Clock;
-use larder_net::coordinator::{
-    Backend, ClientOptions, Coordinator, CoordinatorClient, Key, Memory, Publisher, Server,
-    ServerOptions, ServiceOptions,
-};
 use larder_proto::http::route::OriginRules;
 use rig::fetch::Get;
+use rig::meeting::Meeting;
 use rig::nginx::Nginx;
 use rig::{assert_same, eventually, have};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 const HOST: &str = "dl.test";
 const MIB: usize = 1 << 20;
-
-/// A coordinator that takes the word of whoever has its key.
-struct Meeting {
-    runtime: Runtime,
-    server: Option<Server>,
-    address: SocketAddr,
-}
-
-fn key() -> Key {
-    Key::new("site", &[7; 32]).expect("a key")
-}
-
-impl Meeting {
-    fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let options = ServiceOptions {
-            heartbeat_secs: 5,
-            publishers: vec![Publisher {
-                key: key(),
-                may_verify: false,
-                group: None,
-            }],
-            ..ServiceOptions::default()
-        };
-        let backend = Backend::Memory(Box::new(Memory::new(options.limits, 100, 16 << 20)));
-        let coordinator = Coordinator::new(options, backend, Clock::start());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let server = {
-            let _entered = runtime.enter();
-            let http = vec![listener];
-            Server::start(
-                coordinator,
-                http,
-                Vec::new(),
-                None,
-                ServerOptions::default(),
-            )
-            .expect("it serves")
-        };
-        let address = server.addresses()[0];
-        Self {
-            runtime,
-            server: Some(server),
-            address,
-        }
-    }
-
-    fn client(&self) -> CoordinatorClient {
-        let options = ClientOptions {
-            publisher_key: Some(key()),
-            ..ClientOptions::new(format!("http://{}", self.address))
-        };
-        CoordinatorClient::new(options).expect("a URL")
-    }
-
-    fn knows(&self, path: &str) -> bool {
-        let url = format!("http://{HOST}{path}");
-        let client = self.client();
-        let policy = self.runtime.block_on(client.policy_by_url(&url));
-        policy.expect("it answers").is_some()
-    }
-
-    fn stop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.runtime.block_on(server.stop(Duration::ZERO));
-        }
-    }
-}
 
 /// An appliance in this process.
 struct Office {
@@ -165,7 +88,9 @@ fn the_second_appliance_of_a_site_gets_what_the_first_has_from_it() {
     assert_same(&answer.body, &wanted, "the first appliance");
     assert_eq!(nginx.body_bytes(), wanted.len() as u64);
     eventually("the first has told what it has", || {
-        meeting.knows(path).then_some(())
+        meeting
+            .knows(&format!("http://{HOST}{}", path))
+            .then_some(())
     });
 
     let second = Office::start(nginx.address(), &meeting);

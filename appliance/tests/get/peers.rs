@@ -4,103 +4,19 @@
 use super::MIB;
 use super::device::Device;
 use super::origin::{Manner, Origin};
+use super::rig::meeting::Meeting;
 use super::rig::{address, assert_same, eventually, real_bytes};
-use larder_content::Phf;
-use larder_content::hash::of_piece;
-use larder_net::clock::Clock;
-use larder_net::coordinator::{
-    Backend, ClientOptions, Coordinator, CoordinatorClient, Key, Memory, Publisher, Server,
-    ServerOptions, ServiceOptions,
-};
-use larder_proto::tracker::message::{PublishRequest, Trust};
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
-use tokio::runtime::Runtime;
 
-/// A coordinator in this process, that takes the word of whoever has its key.
-struct Meeting {
-    runtime: Runtime,
-    server: Option<Server>,
-    at: SocketAddr,
-}
-
-fn key() -> Key {
-    Key::new("site", &[7; 32]).expect("a key")
-}
-
-impl Meeting {
-    fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let options = ServiceOptions {
-            heartbeat_secs: 5,
-            publishers: vec![Publisher {
-                key: key(),
-                may_verify: false,
-                group: None,
-            }],
-            ..ServiceOptions::default()
-        };
-        let memory = Memory::new(options.limits, 100, 16 << 20);
-        let coordinator =
-            Coordinator::new(options, Backend::Memory(Box::new(memory)), Clock::start());
-        let listener = TcpListener::bind((address(), 0)).expect("a port");
-        let at = listener.local_addr().expect("an address");
-        let server = {
-            let _entered = runtime.enter();
-            let http = vec![listener];
-            let options = ServerOptions::default();
-            Server::start(coordinator, http, Vec::new(), None, options).expect("it serves")
-        };
-        Self {
-            runtime,
-            server: Some(server),
-            at,
-        }
-    }
-
-    /// Tells what the pieces of the object at `url` hash to.
-    fn publish(&self, url: &str, bytes: &[u8]) {
-        let client = CoordinatorClient::new(ClientOptions {
-            publisher_key: Some(key()),
-            ..ClientOptions::new(format!("http://{}", self.at))
-        });
-        let hashes = bytes.chunks(MIB).map(of_piece).collect();
-        let phf = Phf::new(bytes.len() as u64, hashes).expect("hashes");
-        let mut request = PublishRequest::new(phf, Trust::Attested);
-        request.content_cdn_urls = vec![url.to_owned()];
-        let published = client.expect("a URL");
-        self.runtime
-            .block_on(published.publish(&request))
-            .expect("published");
-    }
-
-    fn stop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.runtime.block_on(server.stop(Duration::ZERO));
-        }
-    }
-
-    /// A device that asks it, with more lines of policy.
-    fn device(&self, policy: &str) -> Device {
-        let device = Device::new();
-        device.config(&format!(
-            "[server]\npeer = \"{}:7680\"\n[coordinator]\nurl = \"http://{}\"\n\
-             [policy]\nDOMinRAMAllowedToPeer = 1\nDOMinDiskSizeAllowedToPeer = 1\n{policy}\n",
-            address(),
-            self.at
-        ));
-        device
-    }
-}
-
-impl Drop for Meeting {
-    fn drop(&mut self) {
-        self.stop();
-    }
+/// A device that asks this coordinator, with more lines of policy.
+fn device(meeting: &Meeting, policy: &str) -> Device {
+    let device = Device::new();
+    device.config(&format!(
+        "[server]\npeer = \"{}:7680\"\n[coordinator]\nurl = \"http://{}\"\n\
+         [policy]\nDOMinRAMAllowedToPeer = 1\nDOMinDiskSizeAllowedToPeer = 1\n{policy}\n",
+        address(),
+        meeting.address
+    ));
+    device
 }
 
 /// HTTP is left alone as long as peers may bring.
@@ -113,7 +29,7 @@ fn three_devices_fetch_one_copy_between_them() {
     let origin = Origin::start(bytes.clone(), Manner::default());
     let url = origin.url("/x.bin");
     meeting.publish(&url, &bytes);
-    let first = meeting.device("");
+    let first = device(&meeting, "");
     let mut seeding = first.start(&url, &["--seed", "--json"], "log");
     eventually("the first is done and stays", || {
         assert!(seeding.ended().is_none(), "{}", seeding.said());
@@ -122,7 +38,7 @@ fn three_devices_fetch_one_copy_between_them() {
     assert_same(&first.bytes("x.bin"), &bytes, "the first");
     let alone = origin.take_sent();
     assert!(alone <= bytes.len() as u64 + (1 << 20), "{alone}");
-    let others = [meeting.device(PATIENT), meeting.device(PATIENT)];
+    let others = [device(&meeting, PATIENT), device(&meeting, PATIENT)];
     let mut running: Vec<_> = others
         .iter()
         .map(|device| device.start(&url, &["--json"], "log"))
@@ -165,12 +81,12 @@ fn a_peer_that_goes_away_in_the_middle_costs_nothing_but_time() {
     let url = origin.url("/x.bin");
     meeting.publish(&url, &bytes);
     // Slow enough that it does not bring all of it before it goes.
-    let first = meeting.device("DOMaxUploadBandwidth = 8192");
+    let first = device(&meeting, "DOMaxUploadBandwidth = 8192");
     let mut seeding = first.start(&url, &["--seed", "--json"], "log");
     eventually("the first stays", || {
         seeding.said().contains("\"Caching\"").then_some(())
     });
-    let second = meeting.device("DODelayForegroundDownloadFromHttp = 15");
+    let second = device(&meeting, "DODelayForegroundDownloadFromHttp = 15");
     let mut running = second.start(&url, &["--json"], "log");
     eventually("something came", || {
         let part = std::fs::metadata(second.file("x.bin.part")).ok()?;
@@ -196,14 +112,14 @@ fn hashes_of_another_version_bring_no_wrong_file() {
     let origin = Origin::start(old.clone(), Manner::default());
     let url = origin.url("/x.bin");
     meeting.publish(&url, &old);
-    let first = meeting.device("");
+    let first = device(&meeting, "");
     let mut seeding = first.start(&url, &["--seed", "--json"], "log");
     eventually("the first stays", || {
         seeding.said().contains("\"Caching\"").then_some(())
     });
     // The object changes; the coordinator and the first device go on telling of the old one.
     origin.change(new.clone());
-    let second = meeting.device("DODelayForegroundDownloadFromHttp = 5");
+    let second = device(&meeting, "DODelayForegroundDownloadFromHttp = 5");
     second.get(&url, &[]).well();
     assert_same(&second.bytes("x.bin"), &new, "what the origin has now");
     meeting.stop();
@@ -217,7 +133,7 @@ fn modes_without_peers_ask_none() {
     let origin = Origin::start(bytes.clone(), Manner::default());
     let url = origin.url("/x.bin");
     meeting.publish(&url, &bytes);
-    let first = meeting.device("");
+    let first = device(&meeting, "");
     let mut seeding = first.start(&url, &["--seed", "--json"], "log");
     eventually("the first stays", || {
         seeding.said().contains("\"Caching\"").then_some(())
@@ -229,7 +145,7 @@ fn modes_without_peers_ask_none() {
         ("DODownloadMode = 100", 100),
         ("DOMinFileSizeToCache = 21", 99),
     ] {
-        let device = meeting.device(policy);
+        let device = device(&meeting, policy);
         let json = device.get(&url, &["--json"]).well().json();
         assert_same(&device.bytes("x.bin"), &bytes, policy);
         assert_eq!(json["BytesFromPeers"], 0, "{policy}: {json}");

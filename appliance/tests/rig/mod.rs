@@ -5,6 +5,7 @@
 pub(crate) mod certificates;
 pub(crate) mod fetch;
 pub(crate) mod larder;
+pub(crate) mod meeting;
 pub(crate) mod nginx;
 pub(crate) mod pki;
 pub(crate) mod process;
