@@ -111,6 +111,7 @@ impl Node {
         let clock = Clock::start();
         let settings = Arc::new(ArcSwap::from_pointee(budget.fit(options.settings)));
         let figures = telemetry.within(|| Arc::new(Figures::new()));
+        telemetry.within(|| settings.load().links.count());
         let network = options.network.unwrap_or_else(|| Arc::new(SystemNetwork));
         let origin = telemetry
             .within(|| OriginClient::on(network, Arc::clone(&settings), Arc::clone(&figures)));

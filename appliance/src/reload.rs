@@ -46,6 +46,7 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
         needs_restart: changed(&fixed(&old), &fixed(&new)),
         warnings: new.warnings.clone(),
     };
+    state.telemetry.within(|| new.settings.links.count());
     state
         .settings
         .store(Arc::new(state.budget.fit(new.settings.clone())));
@@ -129,6 +130,7 @@ fn live(config: &Checked) -> Keys {
     let cache_status = std::mem::take(&mut settings.cache_status);
     let slots = std::mem::take(&mut settings.upload_slots_max);
     let port = settings.peer_external_port.take();
+    let links = std::mem::take(&mut settings.links);
     // They are told one by one.
     settings.policies = Policies::defaults(Role::Appliance, Dialect::Y2018);
     vec![
@@ -136,6 +138,7 @@ fn live(config: &Checked) -> Keys {
         ("server.cache_status", cache_status.to_string()),
         ("server.upload_slots_max", slots.to_string()),
         ("server.peer_external_port", format!("{port:?}")),
+        ("links", format!("{links:?}")),
         ("origins", format!("{settings:?}")),
         ("tls", format!("{:?}", config.tls)),
         ("coordinator", coordination_live(&config.coordination)),

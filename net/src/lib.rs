@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod download;
 pub mod hosts;
 pub mod http;
+pub mod links;
 pub mod metrics;
 pub mod origin;
 mod peer;

@@ -133,7 +133,7 @@ pub struct Figures {
     /// Bytes of pieces sent to peers from frames read off a disk.
     pub peer_bytes_disk: Counter,
     /// Bytes of pieces that were fetched and kept, by [`Way`].
-    fetched_bytes: [Counter; 5],
+    fetched_bytes: [Counter; 6],
     /// Bytes of blocks that peers sent us, of use or not, by [`PeerType`].
     peer_bytes: [Counter; 3],
     /// Open connections to peers from which we download, by [`PeerType`].

@@ -1,10 +1,12 @@
 //! What an administrator can tune of the data plane and the origins, checked and ready. The rule: this type is only
 //! built from checked configuration, is published whole, and is never changed in place.
 
+use crate::links::Links;
 use larder_proto::http::proxy::ProxyRules;
 use larder_proto::http::route::OriginRules;
 use larder_proto::policy::{Dialect, Policies, Priority, Role};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The proxy between larder and the origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub struct Settings {
     pub peer_external_port: Option<u16>,
     /// Peers that may ask for blocks at once; 0 is all of them. Others have their turn every ten seconds.
     pub upload_slots_max: usize,
+    /// Links to appliances elsewhere, and what the origin costs beside them.
+    pub links: Arc<Links>,
     /// A PEM file with certificate authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     /// The proxy by which origins are asked, where there is one.
@@ -99,6 +103,7 @@ impl Settings {
             peer_connections_max: 4096,
             peer_external_port: None,
             upload_slots_max: 0,
+            links: Arc::default(),
             ca_file: None,
             proxy: None,
             cache_hosts: Vec::new(),

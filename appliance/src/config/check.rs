@@ -3,6 +3,7 @@
 
 use super::checked::{Checked, Log, LogFormat, PeerAddress};
 use super::coordinator::{self, Coordination};
+use super::links;
 use super::policy::{self, Policy};
 use super::problem::Problem;
 use super::proxy;
@@ -18,6 +19,7 @@ use larder_storage::limits::SizeLimit;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Less than this, and frames, index and catalogue have no room.
 pub const MEMORY_BYTES_MIN: u64 = 128 << 20;
@@ -80,11 +82,14 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
 
     let mut section = root.section("origins");
     let mut settings = origins(&mut section, machine);
+    let origin_cost = links::origin_cost(&mut section);
     settings.proxy = proxy::read(&mut section, machine, &mut warnings);
     settings.cache_status = server.cache_status;
     settings.upload_slots_max = server.upload_slots_max;
     settings.peer_external_port = server.peer_external_port;
     problems.extend(section.close());
+
+    settings.links = Arc::new(links::read(&mut root, origin_cost, &mut warnings));
 
     let mut section = root.section("coordinator");
     let mut taken = Vec::new();

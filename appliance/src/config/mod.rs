@@ -4,6 +4,7 @@
 mod check;
 mod checked;
 mod coordinator;
+mod links;
 mod policy;
 mod problem;
 mod proxy;

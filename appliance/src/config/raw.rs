@@ -317,6 +317,41 @@ impl<'d> Section<'d> {
         tables
     }
 
+    /// The tables of a list, as in `[[links]]`, each with the place where it stands. Their problems come back by
+    /// [`Section::close`].
+    pub(super) fn list_of_tables(&mut self, key: &'static str) -> Vec<(Spotted<()>, Section<'d>)> {
+        let wanted = format!("tables, as in [[{key}]]");
+        let Some(list) = self.typed(key, &wanted, DeValue::as_array) else {
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for item in list.value.iter() {
+            let spot = Spotted {
+                value: (),
+                key: list.key.clone(),
+                at: item.span().start,
+            };
+            match item.get_ref().as_table() {
+                Some(table) => {
+                    let section = Section {
+                        name: list.key.clone(),
+                        table: Some(table),
+                        known: Vec::new(),
+                        problems: Vec::new(),
+                    };
+                    tables.push((spot, section));
+                }
+                None => {
+                    let found = item.get_ref().type_str();
+                    self.add(
+                        spot.problem(format!("holds a value of type {found}; write {wanted}")),
+                    );
+                }
+            }
+        }
+        tables
+    }
+
     /// The keys that stand here, whether or not they mean anything.
     pub(super) fn keys(&self) -> Vec<String> {
         let keys = self.table.into_iter().flat_map(DeTable::iter);

@@ -166,6 +166,7 @@ mod tests {
                 lan: 3,
                 group: 4,
                 internet: 5,
+                link: 0,
             },
             6,
         );

@@ -91,6 +91,14 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// Puts bytes back that were granted and have not left after all.
+    pub fn give_back(&mut self, bytes: u64) {
+        let most = u128::from(burst(self.rate)) * BYTE;
+        self.level = (self.level + u128::from(bytes) * BYTE).min(most);
+    }
+}
+
 /// The most that a bucket holds: a quarter of a second's worth.
 fn burst(rate: u64) -> u64 {
     (rate / 4).max(STEP_BYTES)

@@ -227,6 +227,13 @@ impl Scheduler {
         (self.origin_jobs().count(), self.books.open().len())
     }
 
+    /// The pieces of a content that its origin is asked for.
+    #[must_use]
+    pub fn at_origin(&self, content: ContentNo) -> Vec<PieceId> {
+        let pieces = self.origin_jobs().flat_map(|job| &job.pieces);
+        pieces.filter(|id| id.content == content).copied().collect()
+    }
+
     fn origin_jobs(&self) -> impl Iterator<Item = &UnderWay> {
         self.jobs.values().filter(|job| !job.by_peers)
     }

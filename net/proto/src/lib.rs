@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod freshness;
 pub mod http;
 pub mod invalidation;
+pub mod links;
 mod list;
 pub mod plan;
 pub mod policy;

@@ -51,6 +51,22 @@ impl Inner {
         self.work.notify_one();
     }
 
+    /// These pieces are not left to peers any more.
+    pub(crate) fn let_go(&self, content: ContentNo, pieces: &[u32]) {
+        let mut queue = self.queue.lock();
+        for piece in pieces {
+            let id = PieceId {
+                content,
+                piece: *piece,
+            };
+            queue.scheduler.hold_http(id, Time::default());
+        }
+        drop(queue);
+        if !pieces.is_empty() {
+            self.work.notify_one();
+        }
+    }
+
     /// Takes a piece for peers. None where it is not wanted any more, or somebody else brings it.
     pub(crate) fn take_for_peer(
         self: &Arc<Self>,

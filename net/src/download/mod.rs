@@ -187,9 +187,15 @@ impl Answer for Download {
                 reply,
             }) => {
                 let store = self.0.store.clone();
+                let inner = Arc::clone(&self.0);
                 // Where the runtime is being shut down, the reply is dropped, and says that there is nothing.
                 drop(self.0.runtime.spawn_blocking(move || {
                     reply.send(store.offered(&content, &swarm));
+                    if !inner.settings.load().links.is_empty() {
+                        // Who has just come over a link has missed what was said of these.
+                        let coming = inner.queue.lock().scheduler.at_origin(content.no);
+                        coming.into_iter().for_each(|id| store.tell_coming(id));
+                    }
                 }));
             }
         }

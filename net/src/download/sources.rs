@@ -21,16 +21,19 @@ pub enum Way {
     Group,
     /// A peer anywhere else.
     Internet,
+    /// An appliance at the other end of a link.
+    Link,
 }
 
 impl Way {
     /// All of them, in the order of the fields of [`Sources`].
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Http,
         Self::CacheServer,
         Self::Lan,
         Self::Group,
         Self::Internet,
+        Self::Link,
     ];
 
     /// Its name in figures.
@@ -42,6 +45,7 @@ impl Way {
             Self::Lan => "lan",
             Self::Group => "group",
             Self::Internet => "internet",
+            Self::Link => "link",
         }
     }
 }
@@ -59,13 +63,15 @@ pub struct Sources {
     pub group: u64,
     /// From other peers.
     pub internet: u64,
+    /// From appliances at the other ends of links.
+    pub link: u64,
 }
 
 impl Sources {
     /// From peers of all kinds.
     #[must_use]
     pub const fn peers(&self) -> u64 {
-        self.lan + self.group + self.internet
+        self.lan + self.group + self.internet + self.link
     }
 
     /// From everywhere.
@@ -81,6 +87,7 @@ impl Sources {
             Way::Lan => &mut self.lan,
             Way::Group => &mut self.group,
             Way::Internet => &mut self.internet,
+            Way::Link => &mut self.link,
         };
         *part += bytes;
     }
@@ -126,9 +133,11 @@ mod tests {
             lan,
             group,
             internet,
+            link,
         } = sources;
-        assert_eq!([http, cache_server, lan, group, internet], [1, 2, 3, 4, 5]);
-        assert_eq!((sources.peers(), sources.all()), (12, 15));
+        let ways = [http, cache_server, lan, group, internet, link];
+        assert_eq!(ways, [1, 2, 3, 4, 5, 6]);
+        assert_eq!((sources.peers(), sources.all()), (18, 21));
         for no in 2..2 * CONTENTS_MAX as u64 {
             books.add(ContentNo::new(no), Way::Http, 1);
         }

@@ -4,11 +4,17 @@
 //! What is said and when is decided by [`larder_proto::swarm::session`]; here is the socket.
 
 use crate::clock::Clock;
+use crate::links::Direction;
+use crate::settings::Settings;
+use arc_swap::ArcSwap;
 use larder_content::ContentId;
+use larder_proto::bucket::Take;
 use larder_proto::swarm::session::{Action, Event, Limits, Session, Why};
 use larder_proto::swarm::{Bitfield, Block, PeerId};
+use larder_proto::time::Time;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,7 +24,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 const READ_BYTES: usize = 128 << 10;
 
 /// Whom to connect to, and for what.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Who we are.
@@ -30,6 +36,8 @@ pub(crate) struct Target {
     pub(crate) have: Bitfield,
     /// How long opening the connection may take.
     pub(crate) connect_timeout: Duration,
+    /// Whose links say how fast it may be read from.
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
 }
 
 /// What the connection is to do.
@@ -61,6 +69,8 @@ pub(crate) enum News<'b> {
     Pieces(Bitfield),
     /// The peer has one more.
     Has(u32),
+    /// A piece is on its way to the peer from the origin.
+    Coming(u32),
     /// The peer may be asked.
     Unchoked,
     /// The peer may not be asked; what it was asked for and has not come is lost.
@@ -107,6 +117,8 @@ pub(crate) async fn run(
         swarm,
         length,
         have,
+        address,
+        settings,
         ..
     } = target;
     let mut link = Link {
@@ -116,6 +128,9 @@ pub(crate) async fn run(
         tell,
         coming: Vec::new(),
         round_trip: now.since(began),
+        settings,
+        from: address.ip(),
+        granted: 0,
     };
     let why = link.talk(stream, &mut orders).await;
     (link.tell)(News::Closed(&Over::Session(why)));
@@ -129,6 +144,10 @@ struct Link<T> {
     /// The block that is coming in.
     coming: Vec<u8>,
     round_trip: Duration,
+    settings: Arc<ArcSwap<Settings>>,
+    from: IpAddr,
+    /// Bytes that may be read without asking again.
+    granted: usize,
 }
 
 impl<T: Fn(News<'_>)> Link<T> {
@@ -144,18 +163,24 @@ impl<T: Fn(News<'_>)> Link<T> {
                 return why;
             }
             from = to - input.len();
-            let reads = from == to && self.session.reads(&self.limits);
-            let deadline = self.session.deadline(&self.limits);
+            let wants = from == to && self.session.reads(&self.limits);
+            let not_before = if wants { self.may_read_at() } else { None };
+            let reads = wants && not_before.is_none();
+            let deadline = earlier(self.session.deadline(&self.limits), not_before);
             let pause = deadline.map(|at| at.since(self.clock.now()));
+            let room = self.granted.min(buf.len());
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => self.obey(order),
                     None => self.apply(Event::Stop),
                 },
-                read = reader.read(&mut buf), if reads => {
+                read = reader.read(&mut buf[..room]), if reads => {
                     match read {
                         Ok(0) => self.apply(Event::Ended),
-                        Ok(count) => (from, to) = (0, count),
+                        Ok(count) => {
+                            self.granted = self.granted.saturating_sub(count);
+                            (from, to) = (0, count);
+                        }
                         Err(_) => self.apply(Event::Broken),
                     }
                 }
@@ -178,6 +203,25 @@ impl<T: Fn(News<'_>)> Link<T> {
         }
     }
 
+    /// When bytes may be read again; None where some may be now. What is left in the socket makes the peer wait.
+    fn may_read_at(&mut self) -> Option<Time> {
+        if self.granted > 0 {
+            return None;
+        }
+        let settings = self.settings.load();
+        let Some(line) = settings.links.of(self.from) else {
+            self.granted = READ_BYTES;
+            return None;
+        };
+        match line.take(Direction::In, READ_BYTES as u64, self.clock.now()) {
+            Take::Granted(bytes) => {
+                self.granted = usize::try_from(bytes).unwrap_or(READ_BYTES);
+                None
+            }
+            Take::Later(at) => Some(at),
+        }
+    }
+
     fn apply(&mut self, event: Event) {
         self.session.apply(event, &self.limits, self.clock.now());
     }
@@ -195,6 +239,7 @@ impl<T: Fn(News<'_>)> Link<T> {
                 }
                 Action::HasPieces => (self.tell)(News::Pieces(self.session.theirs().clone())),
                 Action::Has(piece) => (self.tell)(News::Has(piece)),
+                Action::Coming(piece) => (self.tell)(News::Coming(piece)),
                 Action::Unchoked => (self.tell)(News::Unchoked),
                 Action::Choked => (self.tell)(News::Choked),
                 Action::Late(block) => (self.tell)(News::Late(block)),
@@ -233,4 +278,8 @@ impl<T: Fn(News<'_>)> Link<T> {
             (self.tell)(News::Block(block, &self.coming));
         }
     }
+}
+
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    one.into_iter().chain(other).min()
 }

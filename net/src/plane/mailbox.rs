@@ -38,6 +38,8 @@ pub(crate) enum Note {
     },
     /// A piece can be offered to peers from now on.
     Landed(PieceId),
+    /// A piece is on its way in from its origin, which peers on links are told.
+    Coming(PieceId),
     /// Stop accepting, end connections as they become idle.
     Drain,
     /// End now.

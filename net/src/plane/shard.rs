@@ -325,6 +325,7 @@ impl Shard {
                 }
             }
             Note::Landed(id) => self.landed(id),
+            Note::Coming(id) => self.coming(id),
             Note::Drain => {
                 self.draining = true;
                 for listener in 0..self.common.listeners.len() {

@@ -47,6 +47,9 @@ const AWAY_FOR: Duration = Duration::from_secs(30);
 /// How long a device looks for the first peers before it asks by HTTP.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
+/// How often the names of the other ends of links are looked up.
+const LOOK_LINKS_UP_EVERY: Duration = Duration::from_secs(30);
+
 /// Contents that are remembered for having no peers, and for when they were begun.
 const REMEMBERED_MAX: usize = 4096;
 
@@ -179,6 +182,21 @@ impl Swarm {
     }
 }
 
+/// Finds the other ends of links by their names, again and again: these may move.
+async fn look_links_up(shared: Weak<Shared>) {
+    let mut timer = tokio::time::interval(LOOK_LINKS_UP_EVERY);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let links = Arc::clone(&shared.settings.load().links);
+        drop(shared);
+        links.look_up().await;
+    }
+}
+
 impl Shared {
     /// Starts the work in the background, on the present runtime.
     pub(crate) fn start(
@@ -210,6 +228,7 @@ impl Shared {
             links: AtomicUsize::new(0),
         });
         tokio::spawn(members::work(Arc::downgrade(&shared)));
+        tokio::spawn(look_links_up(Arc::downgrade(&shared)));
         if options.seeds {
             tokio::spawn(publish::work(Arc::downgrade(&shared), options.look_every));
         }
@@ -281,7 +300,13 @@ impl Shared {
         let until = delay::http_not_before(&settings.policies, settings.priority, began, may_bring);
         // A device that has not looked for peers yet does that first; what follows is for its picker to say.
         let looks_around = settings.own_store && party.is_none() && may_bring;
-        let head_start = party.map_or(Time::default(), |party| party.head_start(now));
+        // The other ends of links are known, and near in that sense; they are heard first, once.
+        let has_links = !settings.own_store && settings.links.used().next().is_some();
+        let head_start = match party {
+            Some(party) => party.head_start(now),
+            None if may_bring && has_links => began + party::LINKS_WITHIN,
+            None => Time::default(),
+        };
         // The client's deadline wins. Who downloads on a device knows what delays it has set.
         let latest = now + deadline.since(now) / PEERS_SHARE;
         let until = if looks_around {

@@ -23,6 +23,7 @@ use larder_storage::record::Content;
 use larder_storage::store::Filter;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -35,6 +36,13 @@ const FOUND_WITHIN: Duration = Duration::from_secs(5);
 /// A peer that has a piece, is near and answers is given so long for it before the origin is asked as well, where a
 /// client waits: many times what such a peer needs.
 const NEAR_HEAD_START: Duration = Duration::from_millis(500);
+
+/// The other ends of links have so long to say what they have, before the origin is asked for more than what a client
+/// has asked for first.
+pub(super) const LINKS_WITHIN: Duration = Duration::from_millis(400);
+
+/// So long at most what is wanted waits for a party to look whether links have it.
+const LINKS_HEAD_START: Duration = Duration::from_millis(200);
 
 /// A party of which nothing is wanted for so long ends.
 const OVER_AFTER: Duration = Duration::from_secs(60);
@@ -50,12 +58,16 @@ pub(super) struct Party {
     hashes: Arc<PieceHashes>,
     id: ContentId,
     began: Time,
+    /// How long nothing is asked of the origin, so that others may be found first.
+    look_around: Duration,
     /// Rings when something has changed about what is wanted, or who is there.
     bell: Arc<Notify>,
     /// Whether a near peer that has everything may be asked: to be known without the lock.
     has_near_seed: AtomicBool,
     /// Whether anybody may be asked.
     has_usable: AtomicBool,
+    /// Whether somebody at the other end of a link is connected.
+    has_links: AtomicBool,
     table: Mutex<Table>,
 }
 
@@ -68,7 +80,18 @@ impl Party {
         let now = shared.clock.now();
         let settings = shared.settings.load();
         let has_cache_host = !settings.cache_hosts.is_empty();
-        let settings = picker_settings(&settings.policies, has_cache_host, content.length());
+        let links = if settings.own_store {
+            0
+        } else {
+            let used = settings.links.used();
+            let ends = used.flat_map(|line| {
+                let worth_it = move |address: &SocketAddr| line.may_try(*address, now);
+                line.addresses().into_iter().filter(worth_it)
+            });
+            ends.count()
+        };
+        let settings = picker_settings(&settings.policies, has_cache_host, links, content.length());
+        let look_around = settings.look_around;
         let mut here = Bitfield::new(content.pieces());
         for piece in shared.store.pieces_of(content) {
             here.set(piece);
@@ -82,9 +105,11 @@ impl Party {
             content: Arc::clone(content),
             hashes,
             began: now,
+            look_around,
             bell: Arc::new(Notify::new()),
             has_near_seed: AtomicBool::new(false),
             has_usable: AtomicBool::new(false),
+            has_links: AtomicBool::new(false),
             table: Mutex::new(Table::new(picker, now)),
         })
     }
@@ -120,6 +145,8 @@ impl Party {
     pub(super) fn head_start(&self, now: Time) -> Time {
         if self.has_near_seed.load(Ordering::Relaxed) {
             now + NEAR_HEAD_START
+        } else if self.has_links.load(Ordering::Relaxed) {
+            now + LINKS_HEAD_START
         } else {
             Time::default()
         }
@@ -128,6 +155,7 @@ impl Party {
     /// To be called when something about a peer has changed.
     fn look_at_peers(&self, table: &Table) {
         self.has_usable.store(table.has_usable(), Ordering::Relaxed);
+        self.has_links.store(table.has_links(), Ordering::Relaxed);
         self.has_near_seed
             .store(table.has_near_seed(), Ordering::Relaxed);
     }
@@ -208,7 +236,12 @@ impl Party {
     }
 }
 
-fn picker_settings(policies: &Policies, has_cache_host: bool, length: u64) -> PickerSettings {
+fn picker_settings(
+    policies: &Policies,
+    has_cache_host: bool,
+    links: usize,
+    length: u64,
+) -> PickerSettings {
     let secs = Duration::from_secs;
     let is_device = policies.role == Role::Device;
     PickerSettings {
@@ -216,12 +249,15 @@ fn picker_settings(policies: &Policies, has_cache_host: bool, length: u64) -> Pi
         delay_background: secs(policies.http_delay_s.background),
         delay_foreground: secs(policies.http_delay_s.foreground),
         qos_bytes_per_second: policies.background_bytes_s_min,
-        // Clients of an appliance wait for nobody to be found.
+        // Clients of an appliance wait for nobody to be found, but a moment for who is known to be there.
         look_around: if is_device {
             LOOK_AROUND
+        } else if links > 0 {
+            LINKS_WITHIN
         } else {
             Duration::ZERO
         },
+        links,
         // A cache host sees to it that each piece comes once.
         share_out: !has_cache_host,
         preferred: !is_device || policies.is_preferred(),

@@ -17,6 +17,9 @@ use std::sync::{Arc, Weak};
 pub trait Landing: Send + Sync {
     /// A piece of a content that was offered before (see [`Store::offered`]) is stored and proved.
     fn landed(&self, id: PieceId);
+
+    /// A piece is on its way in from its origin. Only those at the other ends of links are to hear of it.
+    fn coming(&self, _id: PieceId) {}
 }
 
 /// The swarms.
@@ -94,14 +97,13 @@ impl Sharing {
         self.proved.read().get(&no).cloned()
     }
 
+    fn watches(&self) -> Vec<Arc<dyn Landing>> {
+        let watches = self.watches.read();
+        watches.iter().filter_map(Weak::upgrade).collect()
+    }
+
     fn tell(&self, id: PieceId) {
-        let watches: Vec<_> = self
-            .watches
-            .read()
-            .iter()
-            .filter_map(Weak::upgrade)
-            .collect();
-        for watch in watches {
+        for watch in self.watches() {
             watch.landed(id);
         }
     }
@@ -182,6 +184,13 @@ impl Store {
         let mut watches = self.sharing().watches.write();
         watches.retain(|held| held.strong_count() > 0);
         watches.push(watch);
+    }
+
+    /// A piece is on its way in from its origin: whoever watches landings is told.
+    pub fn tell_coming(&self, id: PieceId) {
+        for watch in self.sharing().watches() {
+            watch.coming(id);
+        }
     }
 
     /// A piece was seen to hash to this.

@@ -16,12 +16,15 @@
 //! - **Blame.** A bad piece from one peer is its fault, and it is dropped. One from several makes each of them a suspect:
 //!   the piece is asked for again of one peer alone, and suspects never again have a part in a piece with others. When
 //!   one of them sends a bad piece by itself, what it was suspected of counts too.
+//! - **Links.** What is at the other end of a link, or on its way there, is left to it as far as it keeps up: `links`
+//!   says how.
 //! - **The origin.** It is left alone while peers bring enough (`DOMinBackgroundQoS`), and while the delay lasts. What no
 //!   peer has is shared out: `outside` says how.
 
 mod arrive;
 mod ask;
 mod event;
+mod links;
 mod outside;
 mod peer;
 mod piece;
@@ -69,6 +72,8 @@ pub struct Picker {
     offered_since: Option<Time>,
     /// Pieces that the origin is asked for, or may be.
     going_out: usize,
+    /// Bytes of pieces that are left to links.
+    at_links_bytes: u64,
     here: Bitfield,
     /// All that is wanted and not here.
     pieces: BTreeMap<u32, Piece>,
@@ -108,6 +113,7 @@ impl Picker {
             began: now,
             offered_since: None,
             going_out: 0,
+            at_links_bytes: 0,
             here,
             pieces: BTreeMap::new(),
             open: BTreeSet::new(),
@@ -137,6 +143,7 @@ impl Picker {
             Event::Left(no) => self.left(no, now),
             Event::HasPieces(no, pieces) => self.has_pieces(no, pieces, now),
             Event::Has(no, piece) => self.has(no, piece, now),
+            Event::Coming(no, piece) => self.coming(no, piece, now),
             Event::Choked(no) => {
                 self.free(no, now, false);
                 self.with(no, |peer| peer.choked = true);
@@ -173,6 +180,13 @@ impl Picker {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         (!self.pieces.is_empty()).then_some(self.next_tick)
+    }
+
+    /// Whether a piece that is wanted is left to peers now.
+    #[must_use]
+    pub fn is_left(&self, piece: u32, now: Time) -> bool {
+        let piece = self.pieces.get(&piece);
+        piece.is_some_and(|piece| piece.left_until > now)
     }
 
     /// Bytes that came from peers and were of no use: bad, double, or of pieces that came from elsewhere.
@@ -245,7 +259,8 @@ impl Picker {
         if !peer.pieces.set(piece) {
             return;
         }
-        peer.news = now;
+        (peer.news, peer.has_said) = (now, true);
+        peer.coming.remove(&piece);
         self.spread[piece as usize][peer.new.kind as usize] += 1;
         if self.pieces.contains_key(&piece) {
             peer.useful += 1;
@@ -282,7 +297,7 @@ impl Picker {
                 self.next_tick = now + TICK;
             }
             let len = piece_len(self.settings.length, number);
-            let mut piece = Piece::new(len, deadline, background);
+            let mut piece = Piece::new(len, deadline, background, now);
             piece.owner = self.members.owner(self.me, number);
             self.pieces.insert(number, piece);
             self.open.insert(number);

@@ -235,6 +235,7 @@ impl Serving {
                 // What the peer has is nothing to one that asks it for nothing.
                 session::Action::HasPieces
                 | session::Action::Has(_)
+                | session::Action::Coming(_)
                 | session::Action::Choked
                 | session::Action::Unchoked
                 | session::Action::Data { .. }

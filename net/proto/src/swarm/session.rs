@@ -252,6 +252,12 @@ impl Session {
                     self.say(Message::Have(piece));
                 }
             }
+            Event::Coming(piece) => {
+                let is_news = !self.ours.has(piece) && !self.theirs.has(piece);
+                if self.phase == Phase::Open && piece < self.ours.pieces() && is_news {
+                    self.say(Message::Coming(piece));
+                }
+            }
             Event::Unchoke => self.unchoke(),
             Event::Choke => self.choke(),
             Event::Uploading => {
@@ -471,6 +477,10 @@ impl Session {
                 }
                 self.requests.push_back(block);
                 Ok(self.takes_interest(true))
+            }
+            Message::Coming(piece) => {
+                let is_news = piece < self.theirs.pieces() && !self.theirs.has(piece);
+                Ok(is_news.then_some(Action::Coming(piece)))
             }
             Message::Cancel(block) => {
                 if let Some(at) = self.requests.iter().position(|held| *held == block) {

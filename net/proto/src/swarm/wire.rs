@@ -6,6 +6,9 @@
 //! is not known is passed over like those of id 20, since a newer peer may say more than we know; a known id with a
 //! length that is not its own ends the connection; a message over [`MESSAGE_BYTES_MAX`] does so as soon as its length is
 //! there.
+//!
+//! One message is larder's own, between appliances that a link joins: that a piece is coming in from the origin. It
+//! travels as data to discard (id 20), so that whoever does not know it passes it over.
 
 use super::PeerId;
 use larder_content::{ContentId, PIECE_BYTES};
@@ -37,7 +40,14 @@ mod id {
     pub(super) const REQUEST: u8 = 6;
     pub(super) const PIECE: u8 = 7;
     pub(super) const CANCEL: u8 = 8;
+    pub(super) const DISCARD: u8 = 20;
 }
+
+/// What stands before the piece in larder's own message; the last byte says which message it is.
+const COMING: &[u8; 7] = b"larder\x01";
+
+/// The length of that message: its id, this, and the piece.
+const COMING_LENGTH: u32 = 12;
 
 /// What each side says first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +115,8 @@ pub enum Message {
     Request(Block),
     /// A block is wanted no more.
     Cancel(Block),
+    /// A piece is on its way in from the origin. Said to appliances at the other end of a link alone.
+    Coming(u32),
 }
 
 impl Message {
@@ -122,6 +134,11 @@ impl Message {
             }
             Self::Request(block) => write_block(out, id::REQUEST, block),
             Self::Cancel(block) => write_block(out, id::CANCEL, block),
+            Self::Coming(piece) => {
+                write_head(out, COMING_LENGTH, id::DISCARD);
+                out.extend_from_slice(COMING);
+                out.extend_from_slice(&piece.to_be_bytes());
+            }
         }
     }
 }
@@ -392,6 +409,7 @@ impl Decoder {
             id::HAVE => 9,
             id::REQUEST | id::CANCEL => 17,
             id::PIECE => PIECE_HEAD_BYTES,
+            id::DISCARD if length == COMING_LENGTH => 16,
             _ => 5,
         };
         if !self.hold(input, head_bytes) {
@@ -422,6 +440,13 @@ impl Decoder {
                 self.held = 0;
                 self.state = State::Piece { block, at: 0 };
                 return self.next(input);
+            }
+            id::DISCARD if length == COMING_LENGTH => {
+                if self.head[5..12] != *COMING {
+                    self.held = 0;
+                    return Ok(Some(Incoming::Discard { id }));
+                }
+                Message::Coming(self.number(12))
             }
             id => {
                 self.held = 0;

@@ -149,6 +149,7 @@ impl World {
             kind: self.conns[conn].kind,
             preferred: self.nodes[to].is_appliance,
             round_trip: 2 * self.delay(from, to),
+            link_cost: None,
         };
         let pieces = self.nodes[to].says(&self.plan);
         let no = Self::peer_no(conn);
@@ -296,7 +297,7 @@ impl World {
                         self.nodes[n].scheduler.failed(now, &job, Failure::Broken);
                     }
                 }
-                Action::LeaveToPeers(piece, until) => {
+                Action::LeaveToPeers(piece, until) | Action::LeaveToLink(piece, until) => {
                     self.nodes[n].scheduler.hold_http(piece_id(piece), until);
                 }
                 Action::Ask(no, block) => {

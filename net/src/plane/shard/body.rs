@@ -5,6 +5,7 @@ use super::link::{Body, Link, OF_A_READ, Source};
 use super::peer::GONE;
 use super::{News, ReadUnderWay, Shard};
 use crate::http::described::facts_of;
+use crate::links::Direction;
 use crate::sock;
 use larder_content::{BLOCK_BYTES, PieceId, Span};
 use larder_proto::answer;
@@ -104,6 +105,10 @@ impl Shard {
                 let left = u64::from(ready.to - ready.from);
                 let unsent = left.saturating_sub(*sent.as_ref().unwrap_or(&0) as u64);
                 self.allowance.give_back(unsent);
+                if let Some(line) = link.conn.line(&self.settings) {
+                    line.give_back(Direction::Out, unsent);
+                    line.went(Direction::Out, left.saturating_sub(unsent));
+                }
             }
             match sent {
                 Ok(sent) => {
@@ -129,7 +134,17 @@ impl Shard {
         };
         let want = u64::from(ready.to - ready.from);
         let uploads = &self.common.uploads;
-        match self.allowance.take(want, &self.settings, uploads, self.now) {
+        let mut taken = self.allowance.take(want, &self.settings, uploads, self.now);
+        if let (Take::Granted(bytes), Some(line)) = (taken, link.conn.line(&self.settings)) {
+            // A link has a rate of its own, besides that of all uploads.
+            taken = line.take(Direction::Out, bytes, self.now);
+            let of_it = match taken {
+                Take::Granted(of_it) => of_it,
+                Take::Later(_) => 0,
+            };
+            self.allowance.give_back(bytes.saturating_sub(of_it));
+        }
+        match taken {
             Take::Granted(bytes) => {
                 if !std::mem::replace(&mut upload.is_announced, true) {
                     link.out.extend_from_slice(&piece_head(upload.block));

@@ -15,12 +15,14 @@ use larder_storage::driver::Token;
 use larder_storage::flight::{Flight, Watcher};
 use larder_storage::ram_tier::RamFrame;
 use larder_storage::record::Content;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ask::Resolution;
+use crate::links::Line;
 use crate::settings::Settings;
 
 /// One connection.
@@ -142,6 +144,12 @@ impl Brain {
         }
     }
 
+    /// The link that a peer has come by, where it has come by one.
+    pub(super) fn line<'s>(&self, settings: &'s Settings) -> Option<&'s Line> {
+        let address = self.peer()?.address?;
+        settings.links.of(address)
+    }
+
     pub(super) fn peer(&self) -> Option<&Peer> {
         match self {
             Self::Http(_) => None,
@@ -161,12 +169,15 @@ pub(super) struct Peer {
     pub(super) registered: Option<ContentNo>,
     /// What was read from disk of this piece for the last block.
     pub(super) last: Option<(u32, Source)>,
+    /// From where it has come; None where the kernel does not know any more.
+    pub(super) address: Option<IpAddr>,
 }
 
 impl Peer {
-    pub(super) fn new(serving: Serving) -> Self {
+    pub(super) fn new(serving: Serving, address: Option<IpAddr>) -> Self {
         Self {
             serving,
+            address,
             content: None,
             changes: 0,
             registered: None,

@@ -81,6 +81,14 @@ impl Landing for Common {
             }
         }
     }
+
+    fn coming(&self, id: PieceId) {
+        for mailbox in &self.mailboxes {
+            if mailbox.peers.load(Ordering::Acquire) > 0 {
+                mailbox.tell(Note::Coming(id));
+            }
+        }
+    }
 }
 
 impl Shard {
@@ -94,7 +102,10 @@ impl Shard {
         figures.peer_connections.increment(1.0);
         let me = self.common.parts.peer_id;
         let serving = Serving::new(me, self.now);
-        let peer = Brain::Peer(Box::new(Peer::new(serving)));
+        let from = socket2::SockRef::from(&socket).peer_addr().ok();
+        let from = from.and_then(|address| address.as_socket());
+        let address = from.map(|address| address.ip().to_canonical());
+        let peer = Brain::Peer(Box::new(Peer::new(serving, address)));
         let token = self.links.add(|token| Link::new(socket, token, peer));
         let each = self.settings.peer_connections_max;
         let most = each.div_ceil(self.common.mailboxes.len().max(1));
@@ -272,6 +283,24 @@ impl Shard {
         let found = session::Event::Found(offer);
         let session = peer.serving.session_mut();
         session.apply(found, &self.patience.peer, self.now);
+    }
+
+    /// A piece is on its way in from its origin: those who would otherwise fetch it as well are told.
+    pub(super) fn coming(&mut self, id: PieceId) {
+        let Some(tokens) = self.peers.of_content.get(&id.content) else {
+            return;
+        };
+        for token in tokens {
+            if let Some(link) = self.links.get(*token)
+                && link.conn.line(&self.settings).is_some()
+                && let Brain::Peer(peer) = &mut link.conn
+            {
+                let coming = session::Event::Coming(id.piece);
+                let session = peer.serving.session_mut();
+                session.apply(coming, &self.patience.peer, self.now);
+                self.news.push_back(News::Of(*token, Happened::Arrived));
+            }
+        }
     }
 
     /// A piece can be offered from now on.

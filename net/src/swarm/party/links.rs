@@ -2,18 +2,21 @@
 //! that is heard becomes an event of the picker's, and nothing else does.
 
 use super::assembly::Assembly;
-use super::table::{Link, Table, Work, address_of};
+use super::table::{BY_PEERS, Link, Table, Work, address_of};
 use super::{NEAR_HEAD_START, Party};
 use crate::download::{Standing, Way};
+use crate::links::Direction;
 use crate::peer::{self, News, Order, Over, Target};
 use crate::swarm::Shared;
+use larder_content::PieceId;
 use larder_content::span::piece_len;
 use larder_proto::policy::{Role, mode};
 use larder_proto::swarm::bans::Verdict;
 use larder_proto::swarm::picker::{Action, Event, Newcomer, PeerNo, Who};
-use larder_proto::swarm::session::Limits;
+use larder_proto::swarm::session::{Limits, Why};
 use larder_proto::swarm::{Bitfield, Block, PeerId};
 use larder_proto::time::Time;
+use larder_proto::tracker::guid::Guid;
 use larder_proto::tracker::message::{PeerAddress, PeerType};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -45,9 +48,11 @@ impl Party {
             return;
         };
         let now = shared.clock.now();
-        let download_mode = shared.settings.load().policies.mode;
+        self.connect_by_links(table, &shared);
+        let settings = shared.settings.load();
+        let download_mode = settings.policies.mode;
         let links_max = if table.wants() { LINKS_MAX } else { WARM_LINKS };
-        while table.links.len() < links_max
+        while table.common_links() < links_max
             && shared.links.load(Ordering::Relaxed) < LINKS_MAX_OF_ALL
         {
             let bans = shared.bans.lock();
@@ -62,24 +67,69 @@ impl Party {
                 return;
             };
             drop(bans);
-            if mode::peers_with(download_mode, found.peer_type) {
-                self.connect(table, &shared, &found);
+            let address = address_of(&found);
+            let is_near = found.peer_type == PeerType::Lan;
+            // Where links are named, whoever is elsewhere is asked over them and not otherwise.
+            let by_links_only = !settings.own_store && !settings.links.is_empty();
+            let cost = settings
+                .links
+                .used_of(address.ip())
+                .map(|line| line.link().cost);
+            if is_near || (by_links_only && cost.is_some()) {
+                self.connect(table, &shared, &found, cost.filter(|_| !is_near));
+            } else if !by_links_only && mode::peers_with(download_mode, found.peer_type) {
+                self.connect(table, &shared, &found, None);
             } else {
-                table.tried(address_of(&found), now + Duration::from_secs(3600), true);
+                table.tried(address, now + Duration::from_secs(3600), true);
             }
         }
     }
 
-    fn connect(self: &Arc<Self>, table: &mut Table, shared: &Arc<Shared>, found: &PeerAddress) {
+    /// Opens connections to the other ends of links. Whether anybody there has the content they say themselves.
+    fn connect_by_links(self: &Arc<Self>, table: &mut Table, shared: &Arc<Shared>) {
+        let settings = shared.settings.load();
+        if settings.own_store {
+            return;
+        }
+        let now = shared.clock.now();
+        for line in settings.links.used() {
+            for address in line.addresses() {
+                let room = shared.links.load(Ordering::Relaxed) < LINKS_MAX_OF_ALL;
+                if !room || !line.may_try(address, now) || !table.may_try(address, now) {
+                    continue;
+                }
+                let end = PeerAddress {
+                    peer_id: Guid([0; 16]),
+                    address: address.ip(),
+                    port: address.port(),
+                    peer_type: PeerType::Group,
+                    preferred: true,
+                };
+                self.connect(table, shared, &end, Some(line.link().cost));
+            }
+        }
+    }
+
+    fn connect(
+        self: &Arc<Self>,
+        table: &mut Table,
+        shared: &Arc<Shared>,
+        found: &PeerAddress,
+        link_cost: Option<u32>,
+    ) {
         let address = address_of(found);
         let now = shared.clock.now();
-        table.tried(address, now, true);
+        match link_cost {
+            Some(_) => table.tried_on_link(address, now, true),
+            None => table.tried(address, now, true),
+        }
         let no = table.number();
         let (orders, taken) = unbounded_channel();
         let link = Link {
             address,
             kind: found.peer_type,
             preferred: found.preferred,
+            link_cost,
             orders,
             who: None,
             unchoked: false,
@@ -96,6 +146,7 @@ impl Party {
             length: self.content.length(),
             have: table.picker.here().clone(),
             connect_timeout: CONNECT_WITHIN,
+            settings: Arc::clone(&shared.settings),
         };
         // Who is slow is the picker's to tell, which knows what else is wanted.
         let limits = Limits {
@@ -119,9 +170,17 @@ impl Party {
         let mut came: &[u8] = &[];
         let event = match news {
             News::Open { peer, round_trip } => {
+                let is_there = |link: &Link| link.who.is_some_and(|who| who.id == peer);
+                let is_twin = table.links.values().any(is_there);
                 let Some(link) = table.links.get_mut(&no) else {
                     return;
                 };
+                if is_twin {
+                    // By one address it is on a link, by another it is not.
+                    let address = link.address;
+                    table.order(no, Order::Close);
+                    return table.is_twin(address, now);
+                }
                 let who = Who {
                     id: peer,
                     address: link.address.ip(),
@@ -131,15 +190,22 @@ impl Party {
                     return table.order(no, Order::Close);
                 }
                 shared.figures.peer_links(link.kind).increment(1.0);
-                Event::Joined(
-                    no,
-                    Newcomer {
-                        who,
-                        kind: link.kind,
-                        preferred: link.preferred,
-                        round_trip,
-                    },
-                )
+                let new = Newcomer {
+                    who,
+                    kind: link.kind,
+                    preferred: link.preferred,
+                    round_trip,
+                    link_cost: link.link_cost,
+                };
+                if link.link_cost.is_some() {
+                    if let Some(line) = shared.settings.load().links.of(link.address.ip()) {
+                        line.reached(link.address);
+                    }
+                    // What lands there is to find the door open.
+                    table.interest(no, true, now);
+                    table.interest(no, false, now);
+                }
+                Event::Joined(no, new)
             }
             News::Pieces(pieces) => {
                 if let Some(link) = table.links.get_mut(&no) {
@@ -158,6 +224,7 @@ impl Party {
                 }
                 Event::Has(no, piece)
             }
+            News::Coming(piece) => Event::Coming(no, piece),
             News::Unchoked | News::Choked => {
                 let unchoked = matches!(news, News::Unchoked);
                 if let Some(link) = table.links.get_mut(&no) {
@@ -199,17 +266,22 @@ impl Party {
             .figures
             .peer_bytes(kind)
             .increment(u64::from(block.len));
+        if link.link_cost.is_some()
+            && let Some(line) = shared.settings.load().links.of(address.ip())
+        {
+            line.went(Direction::In, u64::from(block.len));
+        }
         table.good(address);
     }
 
     /// A block is of use.
     fn keep(table: &mut Table, no: PeerNo, block: Block, bytes: &[u8]) {
-        let Some(kind) = table.links.get(&no).map(|link| link.kind) else {
+        let Some(way) = table.links.get(&no).map(Link::way) else {
             return;
         };
         if let Some(work) = table.works.get_mut(&block.piece) {
             work.assembly.put(block.offset, bytes);
-            work.from[kind as usize] += block.len;
+            work.from[way] += block.len;
             if let Some(job) = &work.job {
                 job.received(block.len);
             }
@@ -226,7 +298,18 @@ impl Party {
         if link.who.is_some() {
             shared.figures.peer_links(link.kind).decrement(1.0);
         }
-        table.tried(link.address, shared.clock.now(), reached);
+        let now = shared.clock.now();
+        if link.link_cost.is_none() {
+            return table.tried(link.address, now, reached);
+        }
+        table.tried_on_link(link.address, now, reached);
+        if let Some(line) = shared.settings.load().links.of(link.address.ip()) {
+            match over {
+                Over::NotConnected(why) => line.not_reached(link.address, now, why),
+                Over::Session(Why::Itself) => line.is_itself(link.address, now),
+                Over::Session(_) => {}
+            }
+        }
     }
 
     /// Nobody is there to leave anything to, and nobody is to be expected.
@@ -244,7 +327,7 @@ impl Party {
         else {
             return;
         };
-        let mut events = Vec::new();
+        let (mut events, mut waiting) = (Vec::new(), Vec::new());
         for (piece, standing) in download.news(self.content.no) {
             match standing {
                 Standing::Waits(_) if table.for_want_of_memory.contains(&piece) => {}
@@ -254,6 +337,7 @@ impl Party {
                     } else {
                         PATIENCE_AFTER_DUE
                     };
+                    waiting.push(piece);
                     events.push(Event::Wanted {
                         piece,
                         deadline: want.deadline + patience,
@@ -265,6 +349,10 @@ impl Party {
                     if !ours {
                         table.works.remove(&piece);
                         events.push(Event::AtOrigin(piece));
+                        if !shared.settings.load().links.is_empty() {
+                            let content = self.content.no;
+                            shared.store.tell_coming(PieceId { content, piece });
+                        }
                     }
                 }
                 Standing::Landed => {
@@ -278,8 +366,16 @@ impl Party {
                 }
             }
         }
-        if !events.is_empty() {
-            self.put_to_picker(table, &shared, events, &[], shared.clock.now());
+        if events.is_empty() {
+            return;
+        }
+        let now = shared.clock.now();
+        self.put_to_picker(table, &shared, events, &[], now);
+        if self.has_links.load(Ordering::Relaxed) {
+            // They were held until it was clear what the links have: now it is.
+            let free = |piece: &u32| !table.picker.is_left(*piece, now) && !table.is_near(*piece);
+            let free: Vec<u32> = waiting.into_iter().filter(free).collect();
+            download.let_go(self.content.no, &free);
         }
     }
 
@@ -351,6 +447,11 @@ impl Party {
                     download.hold_http(self.content.no, piece, until);
                 }
             }
+            Action::LeaveToLink(piece, until) => {
+                if let Some(download) = self.download.upgrade() {
+                    download.hold_http(self.content.no, piece, until);
+                }
+            }
             Action::Interest(no, interested) => table.interest(no, interested, now),
             Action::Blame(who, pieces) => {
                 let verdict = shared.bans.lock().bad(who, pieces, now);
@@ -384,7 +485,8 @@ impl Party {
         } else {
             Time::default()
         };
-        until.min(delayed.max(head_start))
+        let looked = self.began + self.look_around;
+        until.min(delayed.max(head_start).max(looked))
     }
 
     /// Takes a piece from the list of what is wanted. False where it can not be had.
@@ -403,7 +505,7 @@ impl Party {
         }
         match self.assembly(shared, piece) {
             Some(assembly) => {
-                let from = [0; 3];
+                let from = [0; BY_PEERS.len()];
                 table.works.insert(
                     piece,
                     Work {
@@ -439,7 +541,7 @@ impl Party {
             table.for_want_of_memory.insert(piece);
             return false;
         };
-        let from = [0; 3];
+        let from = [0; BY_PEERS.len()];
         table.works.insert(
             piece,
             Work {
@@ -465,8 +567,7 @@ impl Party {
                 let Some(work) = table.works.remove(&piece) else {
                     return Event::Unwanted(piece);
                 };
-                let shares = [Way::Lan, Way::Group, Way::Internet].into_iter();
-                let shares: Vec<(Way, u32)> = shares.zip(work.from).collect();
+                let shares: Vec<(Way, u32)> = BY_PEERS.into_iter().zip(work.from).collect();
                 let hash = self.hashes.phf.piece_hash(piece);
                 let landed = work
                     .job
@@ -491,16 +592,6 @@ impl Party {
                 }
             }
             None => Event::AtOrigin(piece),
-        }
-    }
-}
-
-impl From<PeerType> for Way {
-    fn from(kind: PeerType) -> Self {
-        match kind {
-            PeerType::Lan => Self::Lan,
-            PeerType::Group => Self::Group,
-            PeerType::Internet => Self::Internet,
         }
     }
 }

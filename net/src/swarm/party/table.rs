@@ -2,7 +2,7 @@
 //! change is put to the picker at once.
 
 use super::assembly::Assembly;
-use crate::download::PeerJob;
+use crate::download::{PeerJob, Way};
 use crate::peer::Order;
 use larder_proto::swarm::picker::{PeerNo, Picker, Who};
 use larder_proto::swarm::{Bitfield, PeerId};
@@ -20,6 +20,12 @@ const BORED_AFTER: Duration = Duration::from_secs(10);
 /// A peer that was lost or not reached is tried again after so long, and after twice as long each time.
 const AGAIN_AFTER: Duration = Duration::from_secs(15);
 
+/// The same of those at the other ends of links, of which few have a content and some are just getting it.
+const LINK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// Whoever is connected already is not tried again for so long.
+const TWIN_AFTER: Duration = Duration::from_secs(120);
+
 /// Peers of which a coordinator told that are remembered.
 const FOUND_MAX: usize = 256;
 
@@ -28,6 +34,8 @@ pub(super) struct Link {
     pub(super) address: SocketAddr,
     pub(super) kind: PeerType,
     pub(super) preferred: bool,
+    /// What a byte from it costs, where it is at the other end of a link.
+    pub(super) link_cost: Option<u32>,
     pub(super) orders: UnboundedSender<Order>,
     /// None before it has said who it is.
     pub(super) who: Option<Who>,
@@ -43,8 +51,23 @@ pub(super) struct Work {
     /// None where it was given back, and what has come of it is kept.
     pub(super) job: Option<PeerJob>,
     pub(super) assembly: Assembly,
-    /// Bytes by how near those are who sent them.
-    pub(super) from: [u32; 3],
+    /// Bytes by who sent them, in the order of [`BY_PEERS`].
+    pub(super) from: [u32; BY_PEERS.len()],
+}
+
+/// The ways by which peers bring bytes.
+pub(super) const BY_PEERS: [Way; 4] = [Way::Lan, Way::Group, Way::Internet, Way::Link];
+
+impl Link {
+    /// Which of [`BY_PEERS`] it is.
+    pub(super) const fn way(&self) -> usize {
+        match (self.link_cost, self.kind) {
+            (Some(_), _) => 3,
+            (None, PeerType::Lan) => 0,
+            (None, PeerType::Group) => 1,
+            (None, PeerType::Internet) => 2,
+        }
+    }
 }
 
 /// How it went with an address.
@@ -96,6 +119,12 @@ impl Table {
         self.links.values().any(|link| link.unchoked)
     }
 
+    /// Whether somebody at the other end of a link is connected.
+    pub(super) fn has_links(&self) -> bool {
+        let mut links = self.links.values();
+        links.any(|link| link.link_cost.is_some() && link.who.is_some())
+    }
+
     /// Whether a peer of the same network may be asked for whatever is wanted.
     pub(super) fn has_near_seed(&self) -> bool {
         let mut links = self.links.values();
@@ -140,10 +169,48 @@ impl Table {
 
     /// A connection was opened, or could not be, or was lost.
     pub(super) fn tried(&mut self, address: SocketAddr, now: Time, reached: bool) {
+        self.tried_again_after(address, now, reached, AGAIN_AFTER);
+    }
+
+    /// The same at the other end of a link.
+    pub(super) fn tried_on_link(&mut self, address: SocketAddr, now: Time, reached: bool) {
+        self.tried_again_after(address, now, reached, LINK_AGAIN_AFTER);
+    }
+
+    fn tried_again_after(
+        &mut self,
+        address: SocketAddr,
+        now: Time,
+        reached: bool,
+        pause: Duration,
+    ) {
         let tried = self.tried.entry(address).or_default();
         tried.never_reached = !reached;
-        tried.not_before = now + AGAIN_AFTER * 2_u32.saturating_pow(tried.failures.min(6));
+        tried.not_before = now + pause * 2_u32.saturating_pow(tried.failures.min(6));
         tried.failures += 1;
+    }
+
+    /// Who is there is connected by another address already.
+    pub(super) fn is_twin(&mut self, address: SocketAddr, now: Time) {
+        let tried = self.tried.entry(address).or_default();
+        tried.not_before = now + TWIN_AFTER;
+    }
+
+    /// Whether an address at the other end of a link is to be connected to.
+    pub(super) fn may_try(&self, address: SocketAddr, now: Time) -> bool {
+        let tried = self.tried.get(&address);
+        let mut links = self.links.values();
+        tried.is_none_or(|tried| now >= tried.not_before)
+            && !links.any(|link| link.address == address)
+    }
+
+    /// Connections that do not lead over links.
+    pub(super) fn common_links(&self) -> usize {
+        let mut count = 0;
+        for link in self.links.values() {
+            count += usize::from(link.link_cost.is_none());
+        }
+        count
     }
 
     /// A peer has brought something.

@@ -96,6 +96,10 @@ impl Picker {
             let silent = |last: &Time| now.since(*last) > NEARER_SILENT;
             return self.last_from[..nearer].iter().all(silent);
         }
+        if peer.new.link_cost.is_some() {
+            // It is cheaper than whatever is asked by HTTP.
+            return piece.owner.of_site.is_none();
+        }
         if !self.settings.share_out {
             // A cache host is nearer than they are.
             let mut recent = self.recent;

@@ -31,6 +31,9 @@ pub struct Newcomer {
     pub preferred: bool,
     /// How long a word to it and back takes, as far as that is known; zero where it is not.
     pub round_trip: Duration,
+    /// What a byte from it costs, where it is at the other end of a link: of several the cheapest is asked. `links` says
+    /// what else follows.
+    pub link_cost: Option<u32>,
 }
 
 /// What has happened.
@@ -44,6 +47,8 @@ pub enum Event {
     HasPieces(PeerNo, Bitfield),
     /// The peer has one more piece.
     Has(PeerNo, u32),
+    /// A piece is on its way to the peer from the origin. Of effect for those at the other end of a link.
+    Coming(PeerNo, u32),
     /// The peer answers nothing that it was asked for and has not sent.
     Choked(PeerNo),
     /// The peer may be asked.
@@ -99,6 +104,8 @@ pub enum Action {
     /// Leave a piece to the peers until then
     /// ([`Scheduler::hold_http`](crate::fetch::Scheduler::hold_http)); not at all at the clock's beginning.
     LeaveToPeers(u32, Time),
+    /// The same, where it is left to a link: who is at the other end has it, or is just getting it.
+    LeaveToLink(u32, Time),
     /// Whether the peer has something that is wanted.
     Interest(PeerNo, bool),
     /// This peer, and nobody else, sent so many bad pieces: put it to the [`Bans`](crate::swarm::bans::Bans). Where it is
@@ -125,6 +132,8 @@ pub struct Settings {
     pub qos_bytes_per_second: u64,
     /// So long after the beginning HTTP waits for the first peers to be found, whether or not there are any.
     pub look_around: Duration,
+    /// So many peers on links are expected: when they are there, nobody else is looked around for.
+    pub links: usize,
     /// Whether the peers of a site share out among themselves who asks outside of it for what. Not where HTTP leads to a
     /// cache host nearby, which shares better than they do.
     pub share_out: bool,
@@ -144,6 +153,7 @@ impl Settings {
             delay_foreground: Duration::ZERO,
             qos_bytes_per_second: 500_000,
             look_around: Duration::from_secs(1),
+            links: 0,
             share_out: true,
             preferred: false,
         }

@@ -11,6 +11,7 @@
 //! origin needs for one of our own pieces, since it is the same line. It ends, too, when a client's deadline is near.
 
 use super::event::{Action, PeerNo};
+use super::links::SAYS_WITHIN;
 use super::piece::{Owner, Piece, Stand};
 use super::{Picker, Time, mix};
 use crate::swarm::PeerId;
@@ -44,6 +45,7 @@ const QOS_AFTER: Duration = Duration::from_secs(4);
 pub(super) struct Members {
     of_site: Vec<(PeerNo, PeerId)>,
     elsewhere: Vec<(PeerNo, PeerId)>,
+    on_links: Vec<(PeerNo, PeerId)>,
 }
 
 impl Members {
@@ -56,6 +58,7 @@ impl Members {
         Owner {
             of_site: of_site.1,
             of_all: best(&self.elsewhere).max(of_site).1,
+            of_links: best(&self.on_links).max((score(me, piece), None)).1,
         }
     }
 }
@@ -89,6 +92,7 @@ impl Picker {
         });
         let at_origin = |piece: &&Piece| matches!(piece.stand, Stand::AtOrigin(_));
         self.going_out = self.pieces.values().filter(at_origin).count();
+        self.at_links_bytes = self.owed_by_links();
         let offers = |number: &u32| self.spread[*number as usize] != [0; 3];
         if self.at_peers.is_empty() && !open.iter().any(offers) {
             self.offered_since = None;
@@ -120,6 +124,12 @@ impl Picker {
                 continue;
             }
             let member = (*no, peer.new.who.id);
+            if peer.new.link_cost.is_some() {
+                if peer.has_said || now.since(peer.news) < SAYS_WITHIN {
+                    members.on_links.push(member);
+                }
+                continue;
+            }
             match peer.new.kind {
                 PeerType::Lan => members.of_site.push(member),
                 PeerType::Group => members.elsewhere.push(member),
@@ -145,9 +155,19 @@ impl Picker {
         let Some(piece) = self.pieces.get(&number) else {
             return;
         };
+        let left_until = piece.left_until;
+        if let Some(until) = self.left_to_link(number, piece, now) {
+            self.at_links_bytes += u64::from(piece.len);
+            if let Some(piece) = self.pieces.get_mut(&number) {
+                piece.left_until = until;
+            }
+            if until != left_until {
+                self.actions.push(Action::LeaveToLink(number, until));
+            }
+            return;
+        }
         let leave = self.is_left_to_peers(number, piece, now);
         self.going_out += usize::from(!leave);
-        let left_until = piece.left_until;
         let until = match leave {
             true if left_until <= now + RENEWED_AT => now + LEFT_FOR,
             false if left_until > now => Time::default(),
@@ -163,7 +183,7 @@ impl Picker {
         if self.is_urgent(piece, now) {
             return false;
         }
-        if now < self.began + self.settings.look_around {
+        if now < self.began + self.settings.look_around && !self.links_are_there() {
             return true;
         }
         if self.peers.values().all(|peer| peer.dropped) {
@@ -181,7 +201,7 @@ impl Picker {
             (piece.owner.of_site.is_none(), piece.owner.of_all.is_none());
         if near > 0 {
             self.peers_bring_enough(now)
-        } else if group + internet > 0 {
+        } else if group + internet > self.links_with(number) {
             !mine_to_bring || self.peers_bring_enough(now)
         } else {
             let alone = self.members.of_site.is_empty();

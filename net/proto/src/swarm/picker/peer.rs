@@ -6,7 +6,7 @@ use crate::Time;
 use crate::swarm::{Bitfield, Block};
 use crate::tracker::message::PeerType;
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// A peer is asked for as much as it sends in this time and in a round trip: enough that it never waits for the next
@@ -51,12 +51,16 @@ pub(super) struct Peer {
     pub(super) interested: bool,
     /// When it last said that it has one more piece, or joined.
     pub(super) news: Time,
+    /// It has told of one more piece since it joined, or of one on its way: it fetches this content.
+    pub(super) has_said: bool,
     /// A piece in which it had a part was good. Until then it is asked for one piece at a time, and none of others.
     pub(super) proven: bool,
     /// A piece of its own is being proved.
     pub(super) on_trial: bool,
     /// It sent a bad piece, or keeps silent: it is asked no more.
     pub(super) dropped: bool,
+    /// What is on its way to it from the origin, and since when that is known; of peers on links alone.
+    pub(super) coming: BTreeMap<u32, Time>,
 }
 
 impl Peer {
@@ -75,9 +79,11 @@ impl Peer {
             useful: 0,
             interested: false,
             news: now,
+            has_said: false,
             proven: false,
             on_trial: false,
             dropped: false,
+            coming: BTreeMap::new(),
         }
     }
 
@@ -85,6 +91,8 @@ impl Peer {
     pub(super) fn per_second(&self, now: Time) -> u64 {
         // What is usual, until it is known: these only decide how much is asked for at first.
         let guess = match self.new.kind {
+            // Until it is known, it is worth finding out.
+            _ if self.new.link_cost.is_some() => 12_500_000,
             PeerType::Lan => 2_500_000,
             PeerType::Group => 1_000_000,
             PeerType::Internet => 300_000,
@@ -139,10 +147,11 @@ impl Peer {
         self.snubbed_until = now + SNUBBED * (1 << (self.snubs - 1).min(4));
     }
 
-    /// Who is asked first: the nearest, then who keeps everything, then who owes least for its rate.
+    /// Who is asked first: the nearest, of those on links who costs least, then who keeps everything, then who owes least for its rate.
     pub(super) fn preference(&self, now: Time, no: PeerNo) -> impl Ord + use<> {
         let preferred = Reverse(self.new.preferred);
-        (self.new.kind, preferred, self.time_for(now, 0), no)
+        let cost = self.new.link_cost;
+        (self.new.kind, cost, preferred, self.time_for(now, 0), no)
     }
 
     pub(super) fn asked_for(&mut self, now: Time, block: Block) {

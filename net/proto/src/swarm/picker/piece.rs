@@ -49,6 +49,8 @@ pub(super) struct Piece {
     pub(super) solo: bool,
     /// The origin was told to leave it to peers until then.
     pub(super) left_until: Time,
+    /// Since when it is wanted.
+    pub(super) since: Time,
     /// Who of the site is to bring it in from outside, and who of all is to ask the origin; `None`: this peer.
     pub(super) owner: Owner,
 }
@@ -58,10 +60,12 @@ pub(super) struct Piece {
 pub(super) struct Owner {
     pub(super) of_site: Option<PeerNo>,
     pub(super) of_all: Option<PeerNo>,
+    /// Who of those that links join.
+    pub(super) of_links: Option<PeerNo>,
 }
 
 impl Piece {
-    pub(super) fn new(len: u32, deadline: Time, background: bool) -> Self {
+    pub(super) fn new(len: u32, deadline: Time, background: bool, now: Time) -> Self {
         Self {
             len,
             deadline,
@@ -72,6 +76,7 @@ impl Piece {
             from: Vec::new(),
             solo: false,
             left_until: Time::default(),
+            since: now,
             owner: Owner::default(),
         }
     }

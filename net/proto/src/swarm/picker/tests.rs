@@ -1,6 +1,7 @@
 //! The picker's rules one by one, on a content of a few pieces of eight blocks.
 
 mod blame;
+mod links;
 mod model;
 mod outside;
 mod speed;
@@ -85,6 +86,7 @@ impl Desk {
             kind,
             preferred,
             round_trip: Duration::from_millis(1),
+            link_cost: None,
         };
         let actions = self.apply(Event::Joined(no(n), new));
         assert_eq!(asked(&actions), []);
@@ -253,6 +255,7 @@ fn the_seed_decides_between_what_is_alike() {
             kind: Lan,
             preferred: false,
             round_trip: Duration::ZERO,
+            link_cost: None,
         };
         let _ = picker.apply(Event::Joined(no(1), new), at(0));
         let _ = picker.apply(Event::Unchoked(no(1)), at(0));

@@ -60,6 +60,9 @@ pub enum Event {
     Found(Option<Offer>),
     /// A piece is here and proved: the peer is told, unless it has it.
     Landed(u32),
+    /// A piece is on its way in from the origin, and the peer, which is at the other end of a link, is told, unless it has
+    /// it.
+    Coming(u32),
     /// The peer may ask for blocks.
     Unchoke,
     /// The peer may not ask for blocks; what it asked for and was not begun is forgotten.
@@ -119,6 +122,8 @@ pub enum Action<'b> {
     HasPieces,
     /// The peer has one more piece.
     Has(u32),
+    /// A piece is on its way to the peer from the origin.
+    Coming(u32),
     /// The peer answers nothing that was asked for and has not come: ask others for it.
     Choked,
     /// The peer may be asked.

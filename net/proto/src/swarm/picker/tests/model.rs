@@ -72,6 +72,11 @@ fn kind_of(n: u8) -> PeerType {
     if n < 4 { Lan } else { Group }
 }
 
+/// The last of them are at the other ends of links.
+fn link_cost(n: u8) -> Option<u32> {
+    (n >= 5).then_some(u32::from(n))
+}
+
 /// Turns a step into an event where it can happen.
 fn event(step: &Step, notes: &mut Notes, desk: &mut Desk) -> Option<Event> {
     if let Step::HasPieces(n, _) | Step::Has(n, _) = step
@@ -95,6 +100,7 @@ fn event(step: &Step, notes: &mut Notes, desk: &mut Desk) -> Option<Event> {
                     kind: kind_of(*n),
                     preferred: *n == 2,
                     round_trip: Duration::from_millis(2),
+                    link_cost: link_cost(*n),
                 },
             )
         }
@@ -223,7 +229,10 @@ fn note(actions: &[Action], notes: &mut Notes, end_game: bool) -> Result<(), Tes
                 seen.asked.clear();
                 seen.has.clear();
             }
-            Action::Blame(..) | Action::Interest(..) | Action::LeaveToPeers(..) => {}
+            Action::Blame(..)
+            | Action::Interest(..)
+            | Action::LeaveToPeers(..)
+            | Action::LeaveToLink(..) => {}
         }
     }
     Ok(())

@@ -1,0 +1,116 @@
+//! What is left to links: lines to appliances elsewhere that cost less than the origin. The rule: what is at the other
+//! end, or on its way there, does not come from the origin a second time, as long as the link keeps up; and a link that
+//! does not is a matter of seconds for nobody.
+//!
+//! Appliances that want the same content at once tell each other what they are asking the origin for ("coming"). Each
+//! leaves that to the other, and gets it when it is there. So that two do not begin with the same piece at the same
+//! moment, each piece has an owner among those who fetch (see `outside`), who begins at once; the others give it a moment
+//! to say so. An owner that does not want the piece yet says nothing, and whoever does goes on.
+//!
+//! As much is left to all links together as they bring in [`AHEAD`]; what goes beyond it, or is urgent, or was announced
+//! too long ago, is the origin's.
+
+use super::event::PeerNo;
+use super::peer::Peer;
+use super::piece::Piece;
+use super::{Picker, Time};
+use std::time::Duration;
+
+/// As much is left to links as they bring in this time.
+const AHEAD: Duration = Duration::from_secs(5);
+
+/// Links are left so many pieces at least, or they would never show what they can.
+const AHEAD_PIECES_MIN: u64 = 4;
+
+/// The owner of a piece has so long to say that it is on its way, and a word's way to it and back besides.
+const OWNER_FIRST: Duration = Duration::from_millis(150);
+
+/// Who is connected and fetches the content says so within this time.
+pub(super) const SAYS_WITHIN: Duration = Duration::from_secs(1);
+
+/// What was announced is waited for so long, and for three times as long as the origin needs for one of our own pieces.
+const COMING: Duration = Duration::from_secs(4);
+
+/// A piece is left to a link so long at a time: it is looked at again before.
+const LEFT_FOR: Duration = Duration::from_secs(2);
+
+/// It is said again when no more than this is left of it.
+const RENEWED_AT: Duration = Duration::from_secs(1);
+
+impl Picker {
+    /// A peer on a link is getting a piece from the origin.
+    pub(super) fn coming(&mut self, no: PeerNo, number: u32, now: Time) {
+        let Some(peer) = self.peers.get_mut(&no).filter(|peer| !peer.dropped) else {
+            return;
+        };
+        let is_on_link = peer.new.link_cost.is_some();
+        if !is_on_link || number >= self.here.pieces() || peer.pieces.has(number) {
+            return;
+        }
+        // Said again it is as old as before, so that nobody is held up by words.
+        peer.coming.entry(number).or_insert(now);
+        self.review |= !peer.has_said;
+        (peer.news, peer.has_said) = (now, true);
+        if self.open.contains(&number) {
+            self.leave_or_not(number, now);
+        }
+    }
+
+    /// Bytes that peers on links were asked for and have not sent.
+    pub(super) fn owed_by_links(&self) -> u64 {
+        let on_links = self.on_links();
+        on_links.map(|peer| peer.asked_bytes).sum()
+    }
+
+    /// Whether the other ends of all links are there that are expected.
+    pub(super) fn links_are_there(&self) -> bool {
+        self.settings.links > 0 && self.on_links().count() >= self.settings.links
+    }
+
+    fn on_links(&self) -> impl Iterator<Item = &Peer> {
+        let peers = self.peers.values();
+        peers.filter(|peer| peer.new.link_cost.is_some() && !peer.dropped)
+    }
+
+    /// Until when a piece is left to links; None where it is not.
+    pub(super) fn left_to_link(&self, number: u32, piece: &Piece, now: Time) -> Option<Time> {
+        // Who is near has it, or it can not wait.
+        if self.spread[number as usize][0] > 0 || self.is_urgent(piece, now) {
+            return None;
+        }
+        let renewed = || {
+            if piece.left_until > now + RENEWED_AT && piece.left_until <= now + LEFT_FOR {
+                piece.left_until
+            } else {
+                now + LEFT_FOR
+            }
+        };
+        let waits_for = COMING.max(3 * self.origin_pace);
+        let brings = |peer: &Peer| {
+            let fresh = |since: &Time| now.since(*since) < waits_for;
+            let speaks = !peer.choked || fresh(&peer.news);
+            let has = peer.pieces.has(number) && speaks;
+            now >= peer.snubbed_until && (has || peer.coming.get(&number).is_some_and(fresh))
+        };
+        if self.on_links().any(brings) {
+            return (self.at_links_bytes < self.links_may_owe(now)).then(renewed);
+        }
+        let owner = piece.owner.of_links.and_then(|no| self.peers.get(&no))?;
+        let until = piece.since + OWNER_FIRST + owner.new.round_trip.min(COMING);
+        (now < until).then_some(until)
+    }
+
+    /// How many peers on links have a piece.
+    pub(super) fn links_with(&self, number: u32) -> u32 {
+        let having = self.on_links().filter(|peer| peer.pieces.has(number));
+        u32::try_from(having.count()).unwrap_or(u32::MAX)
+    }
+
+    /// As many bytes may be left to links.
+    fn links_may_owe(&self, now: Time) -> u64 {
+        let usable = self.on_links().filter(|peer| now >= peer.snubbed_until);
+        let per_second: u64 = usable.map(|peer| peer.per_second(now)).sum();
+        let least = AHEAD_PIECES_MIN * u64::from(larder_content::PIECE_BYTES);
+        per_second.saturating_mul(AHEAD.as_secs()).max(least)
+    }
+}
