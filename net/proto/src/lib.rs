@@ -3,15 +3,20 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod ber;
 pub mod bucket;
 mod date;
+pub mod dhcp;
 pub mod directives;
+pub mod dns;
 pub mod fetch;
 pub mod freshness;
 pub mod http;
 pub mod invalidation;
 pub mod links;
 mod list;
+pub mod netlink;
+pub mod netlogon;
 pub mod plan;
 pub mod policy;
 pub mod proving;
