@@ -1,6 +1,8 @@
 //! What the machine is as a device: memory, drive, VPN, battery. The rule: what the kernel does not tell is not known;
 //! it is read anew whenever it matters, since batteries run down and tunnels come and go.
 
+use larder_net::discovery::links::links;
+use larder_proto::netlink::Link;
 use larder_proto::policy::{Battery, Facts, Policies, is_vpn};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,23 @@ const FLAG_UP: u32 = 1;
 
 /// The facts as they are now; `cache` is where the pieces lie.
 pub(crate) fn facts(cache: &Path, policies: &Policies) -> Facts {
-    facts_below(Path::new("/"), cache, policies)
+    let mut facts = facts_below(Path::new("/"), cache, policies);
+    match links() {
+        Ok(links) => facts.vpn = vpn_of(&links, policies),
+        // A sandbox may forbid the question; then what /sys shows has to do.
+        Err(error) => tracing::debug!(%error, "the kernel tells nothing of its interfaces"),
+    }
+    facts
+}
+
+/// The first interface that is up and a VPN's, by the kernel's own word.
+fn vpn_of(links: &[Link], policies: &Policies) -> Option<String> {
+    let mut up: Vec<&Link> = links.iter().filter(|link| link.is_up).collect();
+    up.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let found = up
+        .into_iter()
+        .find(|link| is_vpn(policies, &link.name, link.tunnel()));
+    found.map(|link| link.name.clone())
 }
 
 fn facts_below(root: &Path, cache: &Path, policies: &Policies) -> Facts {
@@ -152,6 +170,37 @@ mod tests {
         let there = drive_bytes(tree.0.path());
         assert!(there.is_some_and(|bytes| bytes > 0));
         assert_eq!(drive_bytes(&tree.0.path().join("a/b")), there);
+    }
+
+    #[test]
+    fn an_interface_is_a_vpn_by_what_the_kernel_says_of_it() {
+        let mut policies = Policies::defaults(Role::Device, Dialect::Y2018);
+        policies.vpn_keywords = vec!["corp".to_owned()];
+        let link = |name: &str, kind: Option<&str>, hardware, is_up| Link {
+            name: name.to_owned(),
+            kind: kind.map(str::to_owned),
+            hardware,
+            is_up,
+            ..Link::default()
+        };
+        // Name, kind, what it is to ARP, up: does it make the device one that is connected by VPN.
+        let rows = [
+            (link("eth0", None, 1, true), false),
+            (link("tun0", Some("tun"), 65534, true), true),
+            (link("tun0", Some("tun"), 65534, false), false),
+            (link("vnet0", Some("tun"), 1, true), false),
+            (link("wg0", Some("wireguard"), 65534, true), true),
+            (link("ppp0", None, 512, true), true),
+            (link("ipsec0", Some("xfrm"), 65534, true), true),
+            (link("ovpn0", Some("ovpn"), 65534, true), true),
+            (link("br0", Some("bridge"), 1, true), false),
+            (link("CorpLan", None, 1, true), true),
+            (link("CorpLan", None, 1, false), false),
+        ];
+        for (link, is_one) in rows {
+            let found = vpn_of(std::slice::from_ref(&link), &policies);
+            assert_eq!(found.is_some(), is_one, "{link:?}");
+        }
     }
 
     #[test]

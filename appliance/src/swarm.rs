@@ -4,20 +4,26 @@
 use crate::device;
 use crate::node::Node;
 use larder_net::coordinator::CoordinatorClient;
+use larder_net::discovery::names;
 use larder_net::settings::Settings;
 use larder_net::swarm::{Place, Swarm, SwarmOptions};
-use larder_proto::policy::{Names, group::group};
+use larder_proto::policy::{Names, Policies, group::group, group::wanted};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// How often what is held is looked through for what others should know of.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often this machine's addresses are looked up; they change with its network.
+/// How often this machine's addresses are looked up; they change with its network. After a reload it is at once.
 const PLACE_EVERY: Duration = Duration::from_secs(60);
+const RELOAD_SEEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often the network is asked what it is called. What could not be found out is looked for every time.
+const NAMES_EVERY: Duration = Duration::from_secs(600);
 
 /// Joins the swarms of a node. `trusted`: what the coordinator says of contents is what it was told by those who may say
 /// it, since it is this process or was reached by TLS. `listening`: where peers are served; `cache`: where the pieces lie.
@@ -31,7 +37,9 @@ pub(crate) fn join(
 ) -> Swarm {
     let (listening, cache) = (listening.to_vec(), cache.to_path_buf());
     let settings = Arc::clone(&node.settings);
-    let now = place(&listening, &settings.load(), &cache);
+    let names = names_within(node, &settings.load().policies);
+    let now = place(&listening, &settings.load(), &cache, &names);
+    tell_group(None, &now, &settings.load().policies, &names);
     let _entered = node.runtime.enter();
     let swarm = node.download.join_swarm(SwarmOptions {
         coordinator,
@@ -44,23 +52,79 @@ pub(crate) fn join(
     });
     let of_task = swarm.clone();
     node.runtime.spawn(async move {
-        let mut last = now;
-        let mut timer = tokio::time::interval(PLACE_EVERY);
+        let (mut last, mut names) = (now, names);
+        let (mut seen, mut placed, mut named) =
+            (settings.load_full(), Instant::now(), Instant::now());
+        let mut timer = tokio::time::interval(RELOAD_SEEN_WITHIN);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            let place = place(&listening, &settings.load(), &cache);
+            let current = settings.load_full();
+            let is_same = Arc::ptr_eq(&seen, &current);
+            if is_same && placed.elapsed() < PLACE_EVERY {
+                continue;
+            }
+            let policies = &current.policies;
+            let is_other = wanted(&seen.policies) != wanted(policies);
+            let is_due = !names.troubles.is_empty() || named.elapsed() >= NAMES_EVERY;
+            if is_other || is_due {
+                names = names::find(policies, Path::new("/"))
+                    .await
+                    .or_before(&names);
+                named = Instant::now();
+            }
+            let place = place(&listening, &current, &cache, &names);
             if place != last {
+                tell_group(Some(&last), &place, policies, &names);
                 last = place.clone();
                 of_task.moved(place);
             }
+            (seen, placed) = (current, Instant::now());
         }
     });
     swarm
 }
 
+/// What the network is called, as the policies want to know it, before anybody is told of this machine: who is told of the
+/// wrong group first shares with the wrong ones. It takes no longer than [`names::WITHIN`].
+fn names_within(node: &Node, policies: &Policies) -> Names {
+    if wanted(policies).is_empty() {
+        return Names::default();
+    }
+    let (tell, told) = mpsc::sync_channel(1);
+    let policies = policies.clone();
+    node.runtime.spawn(async move {
+        // Nobody listens any more where it took too long.
+        let _ = tell.send(names::find(&policies, Path::new("/")).await);
+    });
+    told.recv_timeout(2 * names::WITHIN).unwrap_or_default()
+}
+
+/// Says in which group this machine is now, where that has changed.
+fn tell_group(before: Option<&Place>, now: &Place, policies: &Policies, names: &Names) {
+    let found = group(policies, names);
+    let trouble = names.trouble(&found);
+    match before {
+        Some(before) if before.group == now.group => {}
+        Some(before) => {
+            let id = |place: &Place| {
+                place
+                    .group
+                    .map_or_else(|| "none".to_owned(), |id| id.to_string())
+            };
+            tracing::info!(
+                "the group is another: {} -> {}: {found}{trouble}",
+                id(before),
+                id(now)
+            );
+        }
+        None if trouble.is_empty() => tracing::info!("this machine shares with {found}"),
+        None => tracing::warn!("this machine shares with {found}{trouble}"),
+    }
+}
+
 /// Where this machine is.
-fn place(listening: &[SocketAddr], settings: &Settings, cache: &Path) -> Place {
+fn place(listening: &[SocketAddr], settings: &Settings, cache: &Path, names: &Names) -> Place {
     let policies = &settings.policies;
     let addresses = addresses(listening);
     let first_v4 = addresses.iter().find_map(|address| match address {
@@ -72,7 +136,7 @@ fn place(listening: &[SocketAddr], settings: &Settings, cache: &Path) -> Place {
         subnet_mask: first_v4.and_then(|address| mask_of(&routes, address)),
         addresses,
         external_port: settings.peer_external_port,
-        group: group(policies, &Names::default()).id(),
+        group: group(policies, names).id(),
         facts: device::facts(cache, policies),
     }
 }

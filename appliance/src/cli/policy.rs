@@ -6,6 +6,7 @@ use super::table::{self, Table};
 use crate::config::{self, Checked, policy_effect, policy_names};
 use crate::device;
 use crate::get::cache_folder;
+use larder_net::discovery::names;
 use larder_proto::policy::settings::{GB, Hours, KB, MB, PerPriority};
 use larder_proto::policy::{
     Coordinator, Facts, Group, Names, PeerType, Policies, Role, cache, group, may_download,
@@ -211,6 +212,17 @@ fn value(name: &str, policies: &Policies) -> String {
     }
 }
 
+/// What the network is called, as far as these policies want to know it.
+fn names(policies: &Policies) -> Names {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(names::find(policies, Path::new("/"))),
+        Err(_) => Names::default(),
+    }
+}
+
 /// What the rules decide with these settings on this machine, where the cache lies in `folder`.
 fn decisions(policies: &Policies, folder: &Path) -> Vec<(&'static str, String)> {
     let facts: Facts = device::facts(folder, policies);
@@ -221,7 +233,8 @@ fn decisions(policies: &Policies, folder: &Path) -> Vec<(&'static str, String)> 
         Err(bar) => format!("no: {bar}"),
     };
     let upload = |to| may(may_upload(policies, &facts, taken, to));
-    let found: Group = group(policies, &Names::default());
+    let names = names(policies);
+    let found: Group = group(policies, &names);
     let limit = cache::limit(policies);
     let limit = match limit.bytes {
         Some(bytes) => table::bytes(bytes),
@@ -229,7 +242,7 @@ fn decisions(policies: &Policies, folder: &Path) -> Vec<(&'static str, String)> 
     };
     vec![
         ("mode", format!("{} ({})", u8::from(taken.mode), taken.why)),
-        ("shares with", found.to_string()),
+        ("shares with", format!("{found}{}", names.trouble(&found))),
         (
             "pieces from peers",
             may(may_download(policies, &facts, taken)),

@@ -45,8 +45,6 @@ use Effect::{Lacks, Obeyed};
 use Kind::{Flag, Folder, Guid, Hosts, Hours, Number, OneOf, Source, Words};
 
 const PEERS: Effect = Lacks("larder does not go by it yet");
-const GROUPS: Effect =
-    Lacks("larder does not find out by itself in which group it is; write DOGroupID");
 const RATES: Effect = Lacks("larder does not limit bandwidth yet");
 const CACHE_HOSTS: Effect = Lacks("an appliance asks no cache hosts; larder get does");
 const SECONDS_MAX: u64 = 4_294_967_295;
@@ -114,7 +112,7 @@ const KEYS: &[(&str, Kind, Effect)] = &[
         OneOf(&[0, 1, 2], "1 (subnet mask)"),
         Obeyed,
     ),
-    ("DOGroupIdSource", Source, GROUPS),
+    ("DOGroupIdSource", Source, Obeyed),
     (
         "DODelayBackgroundDownloadFromHttp",
         Number(0, SECONDS_MAX, "seconds"),

@@ -1,4 +1,9 @@
-//! How clients find this appliance without being told. The rule: it is off unless the configuration asks for it, and no
+//! How clients find this appliance without being told, and what this machine finds out about its network. The rule: it is off unless the configuration asks for it, and no
 //! trouble of it keeps anybody from being served.
 
+pub mod ad;
+pub mod dhcp;
 pub mod dns_sd;
+pub mod links;
+pub mod names;
+mod resolver;

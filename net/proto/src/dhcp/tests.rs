@@ -101,19 +101,31 @@ fn leases_of_the_usual_clients_are_read() {
     let of_networkd = lease::networkd(&format!(
         "# This is private data. Do not parse.\nADDRESS=10.7.0.9\nOPTION_234={hex}\nOPTION_235=abc\nOPTION_x=00\n"
     ));
+    let ours = Some(Ipv4Addr::new(10, 7, 0, 9));
+    assert_eq!(of_networkd.address, ours);
+    let of_networkd = of_networkd.options;
     assert_eq!(of_networkd.get(&GROUP).map(Vec::as_slice), Some(GUID));
     assert_eq!(of_networkd.len(), 1, "half a byte is none");
     let lease = |name: &str, value: &str| {
         format!(
-            "lease {{\n  interface \"eth0\";\n  option {name} {value};\n  expire 4 2026/11/26 10:00:00;\n}}\n"
+            "lease {{\n  interface \"eth0\";\n  fixed-address 10.7.0.9;\n  option {name} {value};\n  expire 4 2026/11/26 10:00:00;\n}}\n"
         )
     };
     let quoted = lease::dhclient(&lease("unknown-234", &format!("\"{guid}\"")));
+    assert_eq!(quoted.address, ours);
+    let quoted = quoted.options;
     assert_eq!(quoted.get(&GROUP).map(Vec::as_slice), Some(GUID));
-    let bytes = lease::dhclient(&lease("unknown-234", &colons));
+    let bytes = lease::dhclient(&lease("unknown-234", &colons)).options;
     assert_eq!(bytes.get(&GROUP).map(Vec::as_slice), Some(GUID));
+    let mut kept = ack(9, &option(GROUP, GUID));
+    kept[16..20].copy_from_slice(&[10, 7, 0, 9]);
+    let kept = lease::dhcpcd(&kept).expect("a lease");
+    assert_eq!(
+        (kept.address, kept.options.get(&GROUP).map(Vec::as_slice)),
+        (ours, Some(GUID))
+    );
     let two = lease("unknown-235", "\"old\"") + &lease("unknown-234", "\"new\"");
-    let two = lease::dhclient(&two);
+    let two = lease::dhclient(&two).options;
     assert_eq!(
         (two.len(), two.get(&GROUP).map(Vec::as_slice)),
         (1, Some(&b"new"[..]))
@@ -124,7 +136,7 @@ fn leases_of_the_usual_clients_are_read() {
         "option unknown-234 1:zz;",
         "option unknown-234",
     ] {
-        assert!(lease::dhclient(bad).is_empty(), "{bad}");
+        assert!(lease::dhclient(bad).options.is_empty(), "{bad}");
     }
 }
 

@@ -72,7 +72,7 @@ fn is_sid(text: &str) -> bool {
         let digits = part.bytes().all(|byte| byte.is_ascii_digit());
         !part.is_empty() && digits && part.len() <= 15
     };
-    begins && (3..=17).contains(&numbers.len()) && numbers.iter().all(|part| is_number(&part))
+    begins && (3..=17).contains(&numbers.len()) && numbers.iter().all(is_number)
 }
 
 /// A SID from its bytes in hexadecimal ([MS-DTYP] 2.4.2.2), as controllers write it that do not know the flag.

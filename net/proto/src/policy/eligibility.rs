@@ -185,7 +185,10 @@ pub fn may_use_cache_host(policies: &Policies, facts: &Facts, taken: Taken) -> b
 /// Whether a network interface is a VPN's: by its kind, as the kernel knows it, or by its name (`DOVpnKeywords`).
 #[must_use]
 pub fn is_vpn(policies: &Policies, name: &str, kind: Option<&str>) -> bool {
-    let by_kind = matches!(kind, Some("tun" | "wireguard" | "ppp" | "xfrm" | "vti"));
+    let by_kind = matches!(
+        kind,
+        Some("tun" | "wireguard" | "ppp" | "xfrm" | "vti" | "vti6" | "ovpn" | "ovpn-dco")
+    );
     let name = name.to_ascii_lowercase();
     by_kind
         || policies

@@ -5,10 +5,11 @@ use super::DownloadMode;
 use super::settings::{Dialect, Policies};
 use crate::tracker::Guid;
 use larder_content::hash::of_piece;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// `DOGroupIdSource`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum GroupSource {
     /// 1.
     AdSite,
@@ -63,9 +64,60 @@ pub struct Names {
     pub dns_suffix: Option<String>,
     /// The tenant's id.
     pub entra_tenant: Option<String>,
+    /// Why a source that was looked for is not known.
+    pub troubles: BTreeMap<GroupSource, String>,
 }
 
 impl Names {
+    /// Takes in what was found out of a source, or why it was not.
+    pub fn learn(&mut self, source: GroupSource, found: Result<String, String>) {
+        let place = match source {
+            GroupSource::AdSite => &mut self.ad_site,
+            GroupSource::DomainSid => &mut self.domain_sid,
+            GroupSource::DhcpOption => &mut self.dhcp_option,
+            GroupSource::DnsSuffix => &mut self.dns_suffix,
+            GroupSource::EntraTenant => &mut self.entra_tenant,
+        };
+        match found {
+            Ok(name) => {
+                *place = Some(name);
+                self.troubles.remove(&source);
+            }
+            Err(why) => {
+                *place = None;
+                self.troubles.insert(source, why);
+            }
+        }
+    }
+
+    /// What is known once more is asked: what can not be found out now is what it was, since a controller or a server that
+    /// is away for a while moves nobody to another group.
+    #[must_use]
+    pub fn or_before(mut self, before: &Self) -> Self {
+        for source in self.troubles.clone().into_keys() {
+            if let Some(name) = before.of(source) {
+                self.learn(source, Ok(name.to_owned()));
+            }
+        }
+        self
+    }
+
+    /// Why a group is not the one that a source was to name, in words; empty where it is.
+    #[must_use]
+    pub fn trouble(&self, group: &Group) -> String {
+        let Group::SamePublicAddress {
+            silent: Some(source),
+        } = group
+        else {
+            return String::new();
+        };
+        match (self.troubles.get(source), self.of(*source)) {
+            (Some(why), _) => format!(" ({why})"),
+            (None, Some(text)) => format!(" ({text:?} is no GUID)"),
+            (None, None) => String::new(),
+        }
+    }
+
     fn of(&self, source: GroupSource) -> Option<&str> {
         let name = match source {
             GroupSource::AdSite => &self.ad_site,
@@ -159,10 +211,33 @@ pub fn group(policies: &Policies, names: &Names) -> Group {
     first.or(second).unwrap_or_else(|| {
         let usual = [GroupSource::AdSite, GroupSource::DomainSid];
         let named = usual.into_iter().find(|source| names.of(*source).is_some());
-        named.map_or(Group::SamePublicAddress { silent: None }, |source| {
+        let silent = usual
+            .into_iter()
+            .find(|source| names.troubles.contains_key(source));
+        named.map_or(Group::SamePublicAddress { silent }, |source| {
             from(source, names)
         })
     })
+}
+
+/// What has to be found out for [`group`] to decide. Where neither a group nor a source is set, `AdSite` and `DomainSid`
+/// are for machines that belong to a domain alone: see [`is_usual`].
+#[must_use]
+pub fn wanted(policies: &Policies) -> Vec<GroupSource> {
+    if policies.mode != DownloadMode::Group {
+        return Vec::new();
+    }
+    match (policies.dialect, policies.group_id, policies.group_source) {
+        (Dialect::Current, Some(_), _) | (Dialect::Y2018, Some(_), None) => Vec::new(),
+        (_, _, Some(source)) => vec![source],
+        (_, None, None) => vec![GroupSource::AdSite, GroupSource::DomainSid],
+    }
+}
+
+/// Whether sources are looked for that nobody has asked for.
+#[must_use]
+pub fn is_usual(policies: &Policies) -> bool {
+    policies.group_source.is_none()
 }
 
 fn from(source: GroupSource, names: &Names) -> Group {

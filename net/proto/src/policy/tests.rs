@@ -357,7 +357,7 @@ fn a_group_is_one_guid_from_one_source() {
         domain_sid: Some("S-1-5-21-1-2-3".to_owned()),
         dhcp_option: Some(offered.to_owned()),
         dns_suffix: Some("corp.example".to_owned()),
-        entra_tenant: None,
+        ..Names::default()
     };
     let (old, new) = (Dialect::Y2018, Dialect::Current);
     let source = |number| GroupSource::of(number, new);
@@ -431,7 +431,7 @@ fn a_group_named_by_words_is_the_same_everywhere_and_no_other() {
         domain_sid: Some(name.to_owned()),
         dns_suffix: Some(name.to_owned()),
         dhcp_option: Some(name.to_owned()),
-        entra_tenant: None,
+        ..Names::default()
     };
     let berlin = of(1, &names("Berlin"));
     assert_eq!(
