@@ -1,5 +1,5 @@
-//! What the network around this machine is called, for `DOGroupIdSource`. The rule: only what is wanted is looked for, all of
-//! it at the same time, and within [`WITHIN`].
+//! What the network around this machine is called, for `DOGroupIdSource`. The rule: only what is wanted is looked for, which
+//! is one source or the two of a domain's controller, and it ends within [`WITHIN`].
 
 #[cfg(test)]
 mod tests;

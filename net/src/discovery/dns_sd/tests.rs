@@ -1,11 +1,11 @@
 //! The responder, as a browser on the same link sees it. The rule: it runs in a network namespace of its own, into which
 //! the test starts itself again, so that nobody else's network hears of it.
 
+use super::super::namespace::inside;
 use super::*;
 use mdns_sd::{ResolvedService, ServiceEvent};
 use std::process::Command;
 
-const INSIDE: &str = "LARDER_TEST_INSIDE";
 const WITHIN: Duration = Duration::from_secs(30);
 
 fn at(addresses: &[&str]) -> Vec<SocketAddr> {
@@ -63,7 +63,7 @@ fn gone(events: &Receiver<ServiceEvent>) -> String {
     }
 }
 
-fn inside() {
+fn a_browser() {
     for line in [
         "link set lo up",
         "link add here type veth peer name there",
@@ -108,36 +108,6 @@ fn inside() {
 
 #[test]
 fn a_browser_finds_the_port_and_sees_it_go() {
-    if std::env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    let skip = |why: &str| {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI passes nothing over: {why}"
-        );
-        eprintln!("\n!! SKIPPED: {why}\n");
-    };
-    let tried = Command::new("unshare")
-        .args(["--net", "ip", "link"])
-        .output();
-    match tried {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => return skip(&String::from_utf8_lossy(&output.stderr)),
-        Err(error) => return skip(&format!("unshare and ip: {error}")),
-    }
     let name = "discovery::dns_sd::tests::a_browser_finds_the_port_and_sees_it_go";
-    let output = Command::new("unshare")
-        .arg("--net")
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
+    inside(name, &[], a_browser);
 }

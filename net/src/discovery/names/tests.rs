@@ -1,6 +1,7 @@
 //! A domain controller of Samba's and a DHCP server of dnsmasq's say what group this is. The rule: they run in a network
 //! namespace of their own, into which the test starts itself again, and end with it.
 
+use super::super::namespace::{inside, path};
 use super::*;
 use larder_proto::policy::{Dialect, DownloadMode, Group, GroupFrom, Role, group::group};
 use std::fs;
@@ -8,7 +9,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-const INSIDE: &str = "LARDER_TEST_INSIDE";
 const UP_WITHIN: Duration = Duration::from_secs(60);
 const GUID: &str = "7f8d2c3e-0b1a-4c5d-9e6f-0123456789ab";
 
@@ -90,10 +90,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn path() -> String {
-    std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin"
 }
 
 fn run(program: &str, args: &[&str]) -> String {
@@ -290,56 +286,10 @@ fn a_dhcp_server() {
     );
 }
 
-/// Runs a test once more inside a namespace of its own, where the programs are there that it needs.
-fn inside(name: &str, programs: &[&str], what: fn()) {
-    if std::env::var_os(INSIDE).is_some() {
-        return what();
-    }
-    let skip = |why: &str| {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI passes nothing over: {why}"
-        );
-        eprintln!("\n!! SKIPPED: {why}\n");
-    };
-    let there = |program: &&str| {
-        path()
-            .split(':')
-            .any(|folder| Path::new(folder).join(program).exists())
-    };
-    if let Some(missing) = programs.iter().find(|program| !there(program)) {
-        return skip(&format!("{missing} is not installed"));
-    }
-    let tried = Command::new("unshare")
-        .args(["--net", "ip", "link"])
-        .env("PATH", path())
-        .output();
-    if !tried.is_ok_and(|output| output.status.success()) {
-        return skip("no network namespace can be made (unshare --net)");
-    }
-    let output = Command::new("unshare")
-        .arg("--net")
-        .arg(std::env::current_exe().expect("this program"))
-        .args([
-            "--exact",
-            &format!("discovery::names::tests::{name}"),
-            "--nocapture",
-        ])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
-}
-
 #[test]
 fn a_domain_controller_tells_site_and_sid() {
     inside(
-        "a_domain_controller_tells_site_and_sid",
+        "discovery::names::tests::a_domain_controller_tells_site_and_sid",
         &["samba", "samba-tool"],
         a_domain_controller,
     );
@@ -348,7 +298,7 @@ fn a_domain_controller_tells_site_and_sid() {
 #[test]
 fn a_dhcp_server_tells_group_and_cache_hosts() {
     inside(
-        "a_dhcp_server_tells_group_and_cache_hosts",
+        "discovery::names::tests::a_dhcp_server_tells_group_and_cache_hosts",
         &["dnsmasq"],
         a_dhcp_server,
     );
