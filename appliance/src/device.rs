@@ -16,13 +16,16 @@ const FLAG_UP: u32 = 1;
 
 /// The facts as they are now; `cache` is where the pieces lie.
 pub(crate) fn facts(cache: &Path, policies: &Policies) -> Facts {
-    let mut facts = facts_below(Path::new("/"), cache, policies);
-    match links() {
-        Ok(links) => facts.vpn = vpn_of(&links, policies),
+    let root = Path::new("/");
+    let vpn = match links() {
+        Ok(links) => vpn_of(&links, policies),
         // A sandbox may forbid the question; then what /sys shows has to do.
-        Err(error) => tracing::debug!(%error, "the kernel tells nothing of its interfaces"),
-    }
-    facts
+        Err(error) => {
+            tracing::debug!(%error, "the kernel tells nothing of its interfaces");
+            vpn_below(root, policies)
+        }
+    };
+    facts_below(root, cache, vpn)
 }
 
 /// The first interface that is up and a VPN's, by the kernel's own word.
@@ -35,13 +38,13 @@ fn vpn_of(links: &[Link], policies: &Policies) -> Option<String> {
     found.map(|link| link.name.clone())
 }
 
-fn facts_below(root: &Path, cache: &Path, policies: &Policies) -> Facts {
+fn facts_below(root: &Path, cache: &Path, vpn: Option<String>) -> Facts {
     Facts {
         ram_available_bytes: fs::read_to_string(root.join("proc/meminfo"))
             .ok()
             .and_then(|text| available(&text)),
         disk_bytes: drive_bytes(cache),
-        vpn: vpn(&root.join("sys/class/net"), policies),
+        vpn,
         battery: battery(&root.join("sys/class/power_supply")),
     }
 }
@@ -77,9 +80,10 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The first interface that is up and a VPN's.
-fn vpn(folder: &Path, policies: &Policies) -> Option<String> {
-    names(folder).into_iter().find(|name| {
+/// The first interface that is up and a VPN's, by `/sys`.
+fn vpn_below(root: &Path, policies: &Policies) -> Option<String> {
+    let folder = root.join("sys/class/net");
+    names(&folder).into_iter().find(|name| {
         let at = folder.join(name);
         let flags = text(at.join("flags")).unwrap_or_default();
         let flags = u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or(0);
@@ -149,7 +153,8 @@ mod tests {
         fn facts(&self) -> Facts {
             let mut policies = Policies::defaults(Role::Device, Dialect::Y2018);
             policies.vpn_keywords = vec!["corp".to_owned()];
-            facts_below(self.0.path(), self.0.path(), &policies)
+            let root = self.0.path();
+            facts_below(root, root, vpn_below(root, &policies))
         }
     }
 
