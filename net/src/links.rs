@@ -116,6 +116,14 @@ impl Links {
         self.lines.iter().filter(cheaper)
     }
 
+    /// The appliances at the other ends of those that cost less, each with its link, as far as it is worth trying to reach
+    /// them.
+    pub fn ends(&self, now: Time) -> impl Iterator<Item = (&Line, SocketAddr)> {
+        let all = self.used();
+        let all = all.flat_map(|line| line.addresses().into_iter().map(move |at| (line, at)));
+        all.filter(move |(line, at)| line.may_try(*at, now))
+    }
+
     /// The link that an address is behind: the one that names it, or else the one with the narrowest network around it.
     #[must_use]
     pub fn of(&self, address: IpAddr) -> Option<&Line> {

@@ -23,7 +23,6 @@ use larder_storage::record::Content;
 use larder_storage::store::Filter;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -83,12 +82,7 @@ impl Party {
         let links = if settings.own_store {
             0
         } else {
-            let used = settings.links.used();
-            let ends = used.flat_map(|line| {
-                let worth_it = move |address: &SocketAddr| line.may_try(*address, now);
-                line.addresses().into_iter().filter(worth_it)
-            });
-            ends.count()
+            settings.links.ends(now).count()
         };
         let settings = picker_settings(&settings.policies, has_cache_host, links, content.length());
         let look_around = settings.look_around;

@@ -92,21 +92,19 @@ impl Party {
             return;
         }
         let now = shared.clock.now();
-        for line in settings.links.used() {
-            for address in line.addresses() {
-                let room = shared.links.load(Ordering::Relaxed) < LINKS_MAX_OF_ALL;
-                if !room || !line.may_try(address, now) || !table.may_try(address, now) {
-                    continue;
-                }
-                let end = PeerAddress {
-                    peer_id: Guid([0; 16]),
-                    address: address.ip(),
-                    port: address.port(),
-                    peer_type: PeerType::Group,
-                    preferred: true,
-                };
-                self.connect(table, shared, &end, Some(line.link().cost));
+        for (line, address) in settings.links.ends(now) {
+            let room = shared.links.load(Ordering::Relaxed) < LINKS_MAX_OF_ALL;
+            if !room || !table.may_try(address, now) {
+                continue;
             }
+            let end = PeerAddress {
+                peer_id: Guid([0; 16]),
+                address: address.ip(),
+                port: address.port(),
+                peer_type: PeerType::Group,
+                preferred: true,
+            };
+            self.connect(table, shared, &end, Some(line.link().cost));
         }
     }
 
