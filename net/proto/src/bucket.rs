@@ -89,9 +89,7 @@ impl Bucket {
         self.level -= u128::from(granted) * BYTE;
         Take::Granted(granted)
     }
-}
 
-impl Bucket {
     /// Puts bytes back that were granted and have not left after all.
     pub fn give_back(&mut self, bytes: u64) {
         let most = u128::from(burst(self.rate)) * BYTE;

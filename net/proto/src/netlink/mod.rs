@@ -20,10 +20,9 @@ const HEAD_BYTES: usize = 16;
 const UP: u32 = 1;
 /// IFF_LOOPBACK.
 const LOOPBACK: u32 = 8;
-/// ARPHRD_ETHER, ARPHRD_PPP and ARPHRD_NONE of `<linux/if_arp.h>`.
+/// ARPHRD_ETHER and ARPHRD_PPP of `<linux/if_arp.h>`.
 const ETHER: u16 = 1;
 const PPP: u16 = 512;
-const NONE: u16 = 65534;
 
 /// A network interface.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -61,12 +60,6 @@ impl Link {
     pub fn mac(&self) -> Option<[u8; 6]> {
         let is_ethernet = self.hardware == ETHER;
         self.address[..].try_into().ok().filter(|_| is_ethernet)
-    }
-
-    /// Of a tunnel without link addresses whose kind is not told.
-    #[must_use]
-    pub fn is_bare(&self) -> bool {
-        self.hardware == NONE
     }
 }
 
