@@ -165,6 +165,40 @@ impl Scheduler {
         self.books.release_http(content);
     }
 
+    /// Begins nothing of a content from now on, by whichever way; what is wanted of it waits, and is never overdue. What is
+    /// under way is for the caller to break off ([`Failure::Held`]).
+    pub fn hold(&mut self, content: ContentNo) {
+        self.books.hold(content);
+    }
+
+    /// The end of that.
+    pub fn let_go(&mut self, content: ContentNo) {
+        self.books.let_go(content);
+    }
+
+    /// Whether a content is held.
+    #[must_use]
+    pub fn is_held(&self, content: ContentNo) -> bool {
+        self.books.is_held(content)
+    }
+
+    /// The contents that are held.
+    pub fn held(&self) -> impl Iterator<Item = ContentNo> {
+        self.books.held()
+    }
+
+    /// All that is wanted of a content, whether it waits or is under way.
+    pub fn of(&self, content: ContentNo) -> impl Iterator<Item = PieceId> {
+        self.books.of(content)
+    }
+
+    /// Whether a job has pieces to bring, and none of them is one of these.
+    #[must_use]
+    pub fn brings_none(&self, job: &Job, these: impl Fn(PieceId) -> bool) -> bool {
+        let job = self.jobs.get(&job.serial);
+        job.is_some_and(|job| !job.pieces.is_empty() && !job.pieces.iter().any(|id| these(*id)))
+    }
+
     /// What is wanted of a content and not under way, most urgent first: what peers may be asked for.
     pub fn open(&self, content: ContentNo) -> impl Iterator<Item = &Want> {
         self.books.open_of(content)
@@ -232,6 +266,11 @@ impl Scheduler {
     pub fn at_origin(&self, content: ContentNo) -> Vec<PieceId> {
         let pieces = self.origin_jobs().flat_map(|job| &job.pieces);
         pieces.filter(|id| id.content == content).copied().collect()
+    }
+
+    /// The contents that origins are asked for, each as often as there are requests.
+    pub fn origin_requests(&self) -> impl Iterator<Item = ContentNo> {
+        self.origin_jobs().map(|job| job.first.content)
     }
 
     fn origin_jobs(&self) -> impl Iterator<Item = &UnderWay> {

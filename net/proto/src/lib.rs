@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod bandwidth;
 pub mod ber;
 pub mod bucket;
-mod date;
+pub mod clients;
+pub mod date;
 pub mod dhcp;
 pub mod directives;
 pub mod dns;
@@ -15,10 +17,12 @@ pub mod http;
 pub mod invalidation;
 pub mod links;
 mod list;
+pub mod months;
 pub mod netlink;
 pub mod netlogon;
 pub mod plan;
 pub mod policy;
+pub mod prefetch;
 pub mod proving;
 pub mod range;
 pub mod renewal;

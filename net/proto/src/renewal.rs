@@ -49,6 +49,17 @@ fn same_tag(theirs: &[u8], ours: &[u8]) -> bool {
     }
 }
 
+/// Whether two tags of one URL, seen at different times by different clients, may be those of one version: compared
+/// weakly (RFC 9110, section 8.8.3.2), since one of them may have come by a proxy that weakened it.
+#[must_use]
+pub fn is_same_version(one: &str, other: &str) -> bool {
+    let opaque = |tag: &str| {
+        let tag = tag.trim();
+        tag.strip_prefix("W/").unwrap_or(tag).to_owned()
+    };
+    opaque(one) == opaque(other)
+}
+
 /// True for the fields that a 304 does not replace: they are about the stored bytes, which stay (section 3.2). `ETag`
 /// is among them since it selected the answer, and a weak one must not take the place of a strong one.
 #[must_use]
@@ -66,6 +77,14 @@ pub fn stays(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_of_one_version_may_differ_in_weakness_alone() {
+        assert!(is_same_version("\"a\"", " W/\"a\""));
+        assert!(is_same_version("W/\"a\"", "W/\"a\""));
+        assert!(!is_same_version("\"a\"", "\"A\""));
+        assert!(!is_same_version("\"a\"", "\"W/a\""));
+    }
 
     fn of<'v>(etag: &'v str, last_modified: &'v str) -> Validators<'v> {
         let some = |text: &'v str| (!text.is_empty()).then_some(text.as_bytes());

@@ -15,6 +15,8 @@ pub(super) struct Books {
     /// Ready or paused.
     open: BTreeSet<Rank>,
     open_by_content: BTreeSet<(ContentNo, Rank)>,
+    /// Contents of which nothing is begun; what waits of them is in none of the orders.
+    held: BTreeSet<ContentNo>,
     arrivals: u64,
 }
 
@@ -147,8 +149,48 @@ impl Books {
         });
     }
 
+    /// Begins nothing of a content from now on.
+    pub(super) fn hold(&mut self, content: ContentNo) {
+        self.held.insert(content);
+        self.sort_again(content);
+    }
+
+    /// The end of that.
+    pub(super) fn let_go(&mut self, content: ContentNo) {
+        self.held.remove(&content);
+        self.sort_again(content);
+    }
+
+    pub(super) fn is_held(&self, content: ContentNo) -> bool {
+        self.held.contains(&content)
+    }
+
+    pub(super) fn held(&self) -> impl Iterator<Item = ContentNo> {
+        self.held.iter().copied()
+    }
+
+    /// All that is wanted of a content, whether it waits or is under way.
+    pub(super) fn of(&self, content: ContentNo) -> impl Iterator<Item = PieceId> {
+        let first = PieceId { content, piece: 0 };
+        let last = PieceId {
+            content,
+            piece: u32::MAX,
+        };
+        self.wants.range(first..=last).map(|(id, _)| *id)
+    }
+
+    fn sort_again(&mut self, content: ContentNo) {
+        let ids: Vec<PieceId> = self.of(content).collect();
+        for id in ids {
+            self.change(id, |_| {});
+        }
+    }
+
     fn enter(&mut self, wanted: &Wanted) {
         let (id, rank) = (wanted.want.id, wanted.rank());
+        if self.held.contains(&id.content) {
+            return;
+        }
         match wanted.stand {
             Stand::Ready => _ = self.ready.insert(rank),
             Stand::Paused(until) => _ = self.paused.insert((until, id)),

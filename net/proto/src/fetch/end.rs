@@ -41,7 +41,7 @@ impl Scheduler {
     }
 
     /// A job ended; what is not whole of it is tried again, after a pause where it was the origin's: what peers did not
-    /// bring is as it was before they were asked, however they failed. Returns the pieces that are given up. Without
+    /// bring, or what was broken off here, is as it was before it was asked for. Returns the pieces that are given up. Without
     /// effect where all of its pieces have landed.
     pub fn failed(&mut self, now: Time, job: &Job, kind: Failure) -> Vec<PieceId> {
         let Some(under_way) = self.end(job.serial) else {
@@ -50,8 +50,8 @@ impl Scheduler {
         let Some(broke_at) = under_way.pieces.first().copied() else {
             return Vec::new();
         };
-        if under_way.by_peers {
-            return self.back_from_peers(&under_way);
+        if under_way.by_peers || kind == Failure::Held {
+            return self.as_before(&under_way);
         }
         let mut given_up = Vec::new();
         let mut pause = Duration::ZERO;
@@ -81,7 +81,7 @@ impl Scheduler {
         given_up
     }
 
-    fn back_from_peers(&mut self, under_way: &UnderWay) -> Vec<PieceId> {
+    fn as_before(&mut self, under_way: &UnderWay) -> Vec<PieceId> {
         let mut given_up = Vec::new();
         for id in &under_way.pieces {
             if self.books.get(*id).is_some_and(|wanted| wanted.dropped) {

@@ -37,6 +37,8 @@ pub enum Failure {
     Broken,
     /// The origin asked for patience (429, 503), so much where it said (`Retry-After`): worth another attempt, later.
     Busy(Duration),
+    /// It was broken off here, as its content is held: no attempt, and nothing to wait for but the end of that.
+    Held,
     /// Another attempt would bring the same: not found, forbidden, another version.
     Final,
 }

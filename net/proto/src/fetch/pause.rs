@@ -30,6 +30,7 @@ pub fn pause_after(kind: Failure, failures: u32) -> Duration {
     match kind {
         Failure::Busy(asked) => PAUSES_BUSY[nth].max(asked.min(PATIENCE_MAX)),
         Failure::Broken | Failure::Final => PAUSES[nth],
+        Failure::Held => Duration::ZERO,
     }
 }
 

@@ -107,7 +107,7 @@ impl Scheduler {
     /// [`Scheduler::landed`], or with [`Scheduler::failed`] when no peer is asked for it any more.
     pub fn take_for_peer(&mut self, now: Time, id: PieceId) -> Option<Job> {
         let wanted = self.books.get(id)?;
-        if !self.waits(id) {
+        if !self.waits(id) || self.books.is_held(id.content) {
             return None;
         }
         let (bytes, attempt) = (u64::from(wanted.want.len), wanted.failures + 1);

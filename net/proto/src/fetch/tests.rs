@@ -430,3 +430,50 @@ fn little_demand_does_not_shrink_the_window() {
     }
     assert!(scheduler.window_bytes() >= 8 << 20);
 }
+
+#[test]
+fn a_held_content_begins_nothing_and_goes_on_as_it_was() {
+    let mut scheduler = Scheduler::new(LIMITS);
+    for piece in 0..3 {
+        scheduler.want(want(id(1, piece), 1000));
+    }
+    scheduler.want(want(id(2, 0), 2000));
+    let first = scheduler.next(at(0), |_| 0).expect("it is due");
+    assert_eq!(spans(&[first]), [(1, 0..2)]);
+    scheduler.hold(ContentNo::new(1));
+    assert!(scheduler.is_held(ContentNo::new(1)) && !scheduler.is_held(ContentNo::new(2)));
+    // What is under way is broken off by whoever brings it, and that was no attempt.
+    assert!(scheduler.failed(at(100), &first, Failure::Held).is_empty());
+    assert_eq!(spans(&start_all(&mut scheduler, at(100))), [(2, 0..1)]);
+    // Neither peers nor deadlines get at it, nor what comes in addition.
+    scheduler.want(want(id(1, 7), 500));
+    assert!(scheduler.take_for_peer(at(100), id(1, 1)).is_none());
+    assert_eq!(scheduler.open(ContentNo::new(1)).count(), 0);
+    assert!(scheduler.overdue(at(60_000)).is_empty());
+    assert!(scheduler.waits(id(1, 7)));
+    scheduler.release_http(ContentNo::new(1));
+    scheduler.extend(id(1, 0), at(1200));
+    assert_eq!(start_all(&mut scheduler, at(60_000)).len(), 0);
+    scheduler.let_go(ContentNo::new(1));
+    let jobs = start_all(&mut scheduler, at(60_000));
+    assert_eq!(spans(&jobs), [(1, 7..8), (1, 1..3), (1, 0..1)]);
+    assert!(jobs.iter().all(|job| job.attempt == 1));
+    for piece in [0, 1, 2, 7] {
+        scheduler.landed(id(1, piece));
+    }
+    assert_eq!(scheduler.depth(), (1, 0));
+}
+
+#[test]
+fn a_job_of_which_all_was_called_off_is_known() {
+    let mut scheduler = Scheduler::new(LIMITS);
+    scheduler.want(want(id(1, 0), 10));
+    scheduler.want(want(id(1, 1), 10));
+    let job = scheduler.next(at(0), |_| 0).expect("it is due");
+    assert!(!scheduler.brings_none(&job, |_| true));
+    assert!(!scheduler.brings_none(&job, |id| id.piece == 1));
+    assert!(scheduler.brings_none(&job, |_| false));
+    scheduler.landed(id(1, 0));
+    scheduler.landed(id(1, 1));
+    assert!(!scheduler.brings_none(&job, |_| false), "it is over");
+}

@@ -88,6 +88,16 @@ enum Leave {
     TakeOver,
 }
 
+/// Which requests are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Taking {
+    All,
+    /// One more.
+    Last,
+    /// The one that has begun to come, and the first of all.
+    None,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Conn {
@@ -105,7 +115,7 @@ pub struct Conn {
     cancelling: bool,
     called_off: bool,
     ended: bool,
-    draining: bool,
+    taking: Taking,
     /// At least one request was answered.
     served: bool,
     /// The head that was read last.
@@ -127,7 +137,7 @@ impl Conn {
             cancelling: false,
             called_off: false,
             ended: false,
-            draining,
+            taking: if draining { Taking::None } else { Taking::All },
             served: false,
             last: Last::default(),
         }
@@ -136,7 +146,7 @@ impl Conn {
     /// Whether the answer to this request may leave the connection open.
     #[must_use]
     pub fn may_keep(&self, wanted: bool) -> bool {
-        wanted && !self.draining
+        wanted && self.taking == Taking::All
     }
 
     /// When the head of the request at hand was complete; the last progress where there is none.
@@ -176,7 +186,7 @@ impl Conn {
         match self.phase {
             Phase::Reading if self.head_begun => Some(self.since + timeouts.head),
             // Its first request may be on its way; it is not waited for as long as otherwise.
-            Phase::Reading if self.draining => Some(self.since + LINGER),
+            Phase::Reading if self.taking == Taking::None => Some(self.since + LINGER),
             Phase::Reading => Some(self.since + timeouts.idle),
             Phase::Resolving(request) => Some(request.asked + timeouts.first_byte),
             Phase::Answering {
@@ -239,7 +249,9 @@ impl Conn {
                     self.late();
                 }
             }
-            Event::Drain => self.draining = true,
+            Event::Last if self.taking == Taking::All => self.taking = Taking::Last,
+            Event::Last => {}
+            Event::Drain => self.taking = Taking::None,
             Event::Stop => {
                 let cut = self.has_begun();
                 self.leave(Leave::Close { cut });
@@ -338,7 +350,8 @@ impl Conn {
                 Parsed::Incomplete => {}
             }
         }
-        if self.ended || (self.draining && self.served && inbox.is_empty()) {
+        let over = self.taking == Taking::None && self.served;
+        if self.ended || (over && inbox.is_empty()) {
             self.leave(Leave::Close { cut: false });
             return self.next(inbox, now);
         }

@@ -342,6 +342,22 @@ impl OriginRules {
         VENDOR_ALLOW
     }
 
+    /// The hosts that are listed by their whole name.
+    pub fn listed_names(&self) -> impl Iterator<Item = &str> {
+        self.allow
+            .iter()
+            .filter_map(|pattern| match &pattern.spelling {
+                Spelling::Name(name) => Some(name.as_str()),
+                _ => None,
+            })
+    }
+
+    /// Each host of `connect`, with where to connect for it.
+    pub fn connects(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.connect.iter();
+        all.map(|connect| (connect.name.as_str(), connect.to.as_str()))
+    }
+
     /// Whether this origin may be asked.
     #[must_use]
     pub fn allows(&self, https: bool, host: &str, port: u16) -> bool {

@@ -3,8 +3,10 @@
 //!
 //! The order and the quarter of an hour are those of the vendor's Linux agent (facts: clients, 1.6 and 1.13).
 
+use super::settings::Policies;
 use crate::Time;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// How long a cache host that failed is not asked.
@@ -17,6 +19,73 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 
 /// So many are remembered at most; what is forgotten is asked once more.
 const OUT_MAX: usize = 4096;
+
+/// More cache hosts than these are not taken from a network that names some.
+const TOLD_MAX: usize = 16;
+
+/// Where cache hosts are named besides `DOCacheHost` (facts: clients 1.10 and section 5).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CacheHostSource {
+    /// `DOCacheHostSource` = 0: nowhere, and by DNS-SD neither.
+    Nowhere,
+    /// 1: by DHCP option 235, where `DOCacheHost` names none.
+    Dhcp,
+    /// 2: by DHCP option 235, which goes before `DOCacheHost`.
+    DhcpFirst,
+}
+
+impl CacheHostSource {
+    /// The source of this number; None where it is no source's.
+    #[must_use]
+    pub const fn of(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Nowhere),
+            1 => Some(Self::Dhcp),
+            2 => Some(Self::DhcpFirst),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for CacheHostSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nowhere => "0 (DOCacheHost alone)",
+            Self::Dhcp => "1 (DHCP option 235 where DOCacheHost is not set)",
+            Self::DhcpFirst => "2 (DHCP option 235 before DOCacheHost)",
+        })
+    }
+}
+
+/// Whether DHCP option 235 is to be looked for.
+#[must_use]
+pub fn wants_option(policies: &Policies) -> bool {
+    match policies.cache_host_source {
+        None | Some(CacheHostSource::Nowhere) => false,
+        Some(CacheHostSource::Dhcp) => policies.cache_hosts.is_empty(),
+        Some(CacheHostSource::DhcpFirst) => true,
+    }
+}
+
+/// The cache hosts to ask, in order, where the network told `option` as DHCP option 235. Who told nothing of use is as
+/// one who told nothing.
+#[must_use]
+pub fn hosts(policies: &Policies, option: Option<&str>) -> Vec<String> {
+    let told = option
+        .filter(|_| wants_option(policies))
+        .unwrap_or_default();
+    let told: Vec<String> = told
+        .split([',', ';', ' '])
+        .filter(|host| !host.is_empty())
+        .take(TOLD_MAX)
+        .map(str::to_owned)
+        .collect();
+    if told.is_empty() {
+        policies.cache_hosts.clone()
+    } else {
+        told
+    }
+}
 
 /// What a cache host did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +170,47 @@ impl CacheHosts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::{Dialect, Role};
     use super::*;
+
+    #[test]
+    fn the_source_says_whose_word_counts() {
+        use CacheHostSource::{Dhcp, DhcpFirst, Nowhere};
+        let named: &[&str] = &["a", "b"];
+        // The source, what DOCacheHost names, what option 235 says, whether it is looked for, and who is asked.
+        let rows: [(_, &[&str], _, _, &[&str]); 11] = [
+            (None, named, Some("x"), false, named),
+            (None, &[], Some("x"), false, &[]),
+            (Some(Nowhere), named, Some("x"), false, named),
+            (Some(Nowhere), &[], Some("x"), false, &[]),
+            (Some(Dhcp), named, Some("x"), false, named),
+            (
+                Some(Dhcp),
+                &[],
+                Some("x:8080, y,,[::1]"),
+                true,
+                &["x:8080", "y", "[::1]"],
+            ),
+            (Some(Dhcp), &[], None, true, &[]),
+            (Some(DhcpFirst), named, Some("x"), true, &["x"]),
+            (Some(DhcpFirst), named, Some(" , "), true, named),
+            (Some(DhcpFirst), named, None, true, named),
+            (Some(DhcpFirst), &[], None, true, &[]),
+        ];
+        for (source, named, option, looked, asked) in rows {
+            let mut policies = Policies::defaults(Role::Device, Dialect::Y2018);
+            policies.cache_host_source = source;
+            policies.cache_hosts = named.iter().map(|host| (*host).to_owned()).collect();
+            let row = format!("{source:?} {named:?} {option:?}");
+            assert_eq!(wants_option(&policies), looked, "{row}");
+            assert_eq!(hosts(&policies, option), asked, "{row}");
+        }
+        let mut policies = Policies::defaults(Role::Device, Dialect::Y2018);
+        policies.cache_host_source = CacheHostSource::of(2);
+        let many = "h,".repeat(1000);
+        assert_eq!(hosts(&policies, Some(&many)).len(), TOLD_MAX);
+        assert_eq!(CacheHostSource::of(3), None);
+    }
 
     fn at(seconds: u64) -> Time {
         Time::from_micros(seconds * 1_000_000)

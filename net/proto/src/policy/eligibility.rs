@@ -56,6 +56,13 @@ pub enum Bar {
     },
     /// On battery only peers of the LAN and of the group are served, whatever its charge.
     BatteryElsewhere,
+    /// `DORestrictPeerSelectionBy`: the peer is in another subnet.
+    Subnet,
+    /// `DOMonthlyUploadDataCap` is reached: of Internet peers.
+    Month {
+        /// What it is, in bytes.
+        cap: u64,
+    },
 }
 
 impl fmt::Display for Bar {
@@ -104,6 +111,14 @@ impl fmt::Display for Bar {
             Self::BatteryElsewhere => {
                 f.write_str("it runs on battery, which serves peers of the LAN and the group only")
             }
+            Self::Subnet => f.write_str(
+                "the peer is in another subnet, and DORestrictPeerSelectionBy asks for the same",
+            ),
+            Self::Month { cap } => write!(
+                f,
+                "the {} of DOMonthlyUploadDataCap have left in this month",
+                gb(*cap)
+            ),
         }
     }
 }

@@ -2,7 +2,9 @@
 //! rest of larder, and what is not configured has the default of its role.
 
 use super::DownloadMode;
+use super::cache_host::CacheHostSource;
 use super::group::GroupSource;
+use super::schedule::{Days, Zone};
 use crate::tracker::Guid;
 
 /// The settings count as Windows does: a KB is 2^10 bytes.
@@ -73,6 +75,8 @@ impl<T: Copy> PerPriority<T> {
 /// Business hours, and the part of the bandwidth that downloads may use in and outside of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hours {
+    /// The days on which they begin.
+    pub days: Days,
     /// The hour at which they begin, 0 to 23, local time.
     pub from: u8,
     /// The hour at which they end, 0 to 24.
@@ -122,6 +126,8 @@ pub struct Policies {
     pub http_delay_s: PerPriority<u64>,
     /// `DOCacheHost`: hosts, with or without a port, in the order in which they are asked.
     pub cache_hosts: Vec<String>,
+    /// `DOCacheHostSource`; None where it is not set.
+    pub cache_host_source: Option<CacheHostSource>,
     /// `DODelayCacheServerFallbackForeground` and `..Background`, in seconds.
     pub fallback_delay_s: PerPriority<u64>,
     /// `DOMinBackgroundQoS`, in bytes per second.
@@ -136,6 +142,8 @@ pub struct Policies {
     pub download_percent_max_of: PerPriority<u8>,
     /// `DOSetHoursToLimitForegroundDownloadBandwidth` and `..Background..`.
     pub hours: PerPriority<Option<Hours>>,
+    /// `policy_time_zone`: by which clock these are told.
+    pub zone: Zone,
     /// `DOMaxUploadBandwidth`, in bytes per second; 0 is unlimited.
     pub upload_bytes_s_max: u64,
     /// `DOMonthlyUploadDataCap`, in bytes to Internet peers in a calendar month; 0 is unlimited.
@@ -175,6 +183,7 @@ impl Policies {
             battery_percent_min: None,
             http_delay_s: PerPriority::both(0),
             cache_hosts: Vec::new(),
+            cache_host_source: None,
             fallback_delay_s: PerPriority::both(0),
             background_bytes_s_min: match dialect {
                 Dialect::Y2018 => 500 * KB,
@@ -185,6 +194,7 @@ impl Policies {
             download_percent_max: 0,
             download_percent_max_of: PerPriority::both(0),
             hours: PerPriority::both(None),
+            zone: Zone::default(),
             upload_bytes_s_max: 0,
             upload_month_bytes_max: 20 * GB,
         }

@@ -18,8 +18,8 @@
 //!   one of them sends a bad piece by itself, what it was suspected of counts too.
 //! - **Links.** What is at the other end of a link, or on its way there, is left to it as far as it keeps up: `links`
 //!   says how.
-//! - **The origin.** It is left alone while peers bring enough (`DOMinBackgroundQoS`), and while the delay lasts. What no
-//!   peer has is shared out: `outside` says how.
+//! - **The origin.** It is left alone while peers bring enough (`DOMinBackgroundQoS`), and while the delay lasts and a peer
+//!   may still be of use. What no peer has is shared out: `outside` says how.
 
 mod arrive;
 mod ask;
@@ -186,7 +186,9 @@ impl Picker {
     #[must_use]
     pub fn is_left(&self, piece: u32, now: Time) -> bool {
         let piece = self.pieces.get(&piece);
-        piece.is_some_and(|piece| piece.left_until > now)
+        piece
+            .and_then(|piece| piece.left_until)
+            .is_some_and(|until| until > now)
     }
 
     /// Bytes that came from peers and were of no use: bad, double, or of pieces that came from elsewhere.
@@ -205,15 +207,6 @@ impl Picker {
     #[must_use]
     pub fn bytes_per_second(&mut self, now: Time) -> u64 {
         self.from_peers.per_second(now)
-    }
-
-    /// The pieces of a whole content in an order of this picker's own. Whoever wants all of it at once asks in this
-    /// order, so that devices which begin together do not all begin with the same piece.
-    #[must_use]
-    pub fn order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.here.pieces()).collect();
-        order.sort_by_key(|piece| self.tie(*piece));
-        order
     }
 
     fn joined(&mut self, no: PeerNo, new: Newcomer, now: Time) {
@@ -245,7 +238,7 @@ impl Picker {
         for piece in pieces.iter() {
             self.spread[piece as usize][kind] += 1;
         }
-        peer.useful = u32::try_from(useful).unwrap_or(u32::MAX);
+        peer.is_of_use(u32::try_from(useful).unwrap_or(u32::MAX), now);
         peer.pieces = pieces;
         self.interest(no);
         self.fill(no, now);
@@ -263,7 +256,7 @@ impl Picker {
         peer.coming.remove(&piece);
         self.spread[piece as usize][peer.new.kind as usize] += 1;
         if self.pieces.contains_key(&piece) {
-            peer.useful += 1;
+            peer.is_of_use(peer.useful + 1, now);
             self.interest(no);
             if self.open.contains(&piece) {
                 self.fill(no, now);
@@ -289,6 +282,7 @@ impl Picker {
         }
         if let Some(piece) = self.pieces.get_mut(&number) {
             (piece.deadline, piece.background) = (deadline, background);
+            piece.left_until = None;
             if let Stand::AtOrigin(_) = piece.stand {
                 self.reopen(number);
             }
@@ -297,27 +291,39 @@ impl Picker {
                 self.next_tick = now + TICK;
             }
             let len = piece_len(self.settings.length, number);
-            let mut piece = Piece::new(len, deadline, background, now);
+            let own = outside::score(self.me, number);
+            let mut piece = Piece::new(len, own, self.stretch(number), deadline, background, now);
             piece.owner = self.members.owner(self.me, number);
             self.pieces.insert(number, piece);
             self.open.insert(number);
-            self.useful(number, true);
+            self.useful(number, Some(now));
         }
         self.leave_or_not(number, now);
         self.refill = true;
     }
 
-    /// Whoever has a piece is of more use from now on, or of less.
-    fn useful(&mut self, number: u32, more: bool) {
+    /// The stretch in which a piece lies, where all of the content is wanted. None is shorter than the rest: of few pieces
+    /// at its end few devices would be the owners, and each of these would have to give them to all others.
+    fn stretch(&self, number: u32) -> u32 {
+        let Some(least) = self.settings.stretch_pieces else {
+            return 0;
+        };
+        let pieces = u64::from(self.here.pieces().max(1));
+        let stretches = (pieces / u64::from(least.max(1))).max(1);
+        // Below the number of pieces.
+        u32::try_from(u64::from(number) * stretches / pieces).unwrap_or(u32::MAX)
+    }
+
+    /// Whoever has a piece is of more use from then on, or of less.
+    fn useful(&mut self, number: u32, more_from: Option<Time>) {
         let having = self.peers.iter_mut();
         let having: Vec<PeerNo> = having
             .filter(|(_, peer)| peer.pieces.has(number))
             .map(|(no, peer)| {
-                peer.useful = if more {
-                    peer.useful + 1
-                } else {
-                    peer.useful.saturating_sub(1)
-                };
+                match more_from {
+                    Some(now) => peer.is_of_use(peer.useful + 1, now),
+                    None => peer.useful = peer.useful.saturating_sub(1),
+                }
                 *no
             })
             .collect();

@@ -28,6 +28,8 @@ pub enum Action {
         swarm: ContentId,
         /// For whom.
         peer: PeerId,
+        /// The end of its handshake.
+        suffix: [u8; 4],
     },
     /// Both have said who they are. Once.
     Opened {
@@ -194,7 +196,8 @@ impl Serving {
             }
             Event::Drain => tell(session::Event::Drain),
             Event::Stop => tell(session::Event::Stop),
-            Event::Resolving | Event::HandOver => {}
+            // Peers ask again wherever they were cut off.
+            Event::Resolving | Event::HandOver | Event::Last => {}
         }
     }
 
@@ -223,7 +226,15 @@ impl Serving {
                     self.block = true;
                     Action::Begin(block)
                 }
-                session::Action::Find { swarm, peer } => Action::Find { swarm, peer },
+                session::Action::Find {
+                    swarm,
+                    peer,
+                    suffix,
+                } => Action::Find {
+                    swarm,
+                    peer,
+                    suffix,
+                },
                 session::Action::Opened { peer } => Action::Opened { peer },
                 session::Action::Interested(wants) => Action::Interested(wants),
                 // It comes when nothing is being sent.

@@ -56,6 +56,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Session {
     me: PeerId,
+    /// The end of our handshake.
+    suffix: [u8; 4],
     /// The peer, as soon as it has said who it is.
     peer: Option<PeerId>,
     /// What is shared. On a connection that came in, nothing until it was looked up.
@@ -114,7 +116,21 @@ impl Session {
     /// here, which the peer is told; of as many as the content has.
     #[must_use]
     pub fn outgoing(me: PeerId, swarm: ContentId, length: u64, have: Bitfield, now: Time) -> Self {
+        Self::outgoing_marked(me, swarm, length, have, [0; 4], now)
+    }
+
+    /// The same, where the end of the handshake says something to the other.
+    #[must_use]
+    pub fn outgoing_marked(
+        me: PeerId,
+        swarm: ContentId,
+        length: u64,
+        have: Bitfield,
+        suffix: [u8; 4],
+        now: Time,
+    ) -> Self {
         let mut session = Self::new(me, now, false, Some(swarm), length, have);
+        session.suffix = suffix;
         session.theirs = Bitfield::new(piece_count(length));
         session.greet(swarm);
         session
@@ -130,6 +146,7 @@ impl Session {
     ) -> Self {
         Self {
             me,
+            suffix: [0; 4],
             peer: None,
             swarm,
             length,
@@ -391,14 +408,22 @@ impl Session {
     }
 
     fn met<'b>(&mut self, handshake: Handshake) -> Result<Option<Action<'b>>, Why> {
-        let Handshake { swarm, peer, .. } = handshake;
+        let Handshake {
+            swarm,
+            peer,
+            suffix,
+        } = handshake;
         if peer == self.me {
             return Err(Why::Itself);
         }
         self.peer = Some(peer);
         if self.is_incoming {
             self.phase = Phase::Finding(handshake);
-            return Ok(Some(Action::Find { swarm, peer }));
+            return Ok(Some(Action::Find {
+                swarm,
+                peer,
+                suffix,
+            }));
         }
         if self.swarm != Some(swarm) {
             return Err(Why::OtherSwarm);
@@ -434,7 +459,7 @@ impl Session {
         let handshake = Handshake {
             swarm,
             peer: self.me,
-            suffix: [0; 4],
+            suffix: self.suffix,
         };
         self.out.extend_from_slice(&handshake.to_bytes());
     }

@@ -56,7 +56,8 @@ pub struct Handshake {
     pub swarm: ContentId,
     /// Who is speaking.
     pub peer: PeerId,
-    /// What follows the GUID; its meaning is not known. larder sends zeros.
+    /// What follows the GUID; its meaning is not known. larder shows its group by it, where it belongs to one, and
+    /// sends zeros otherwise.
     pub suffix: [u8; 4],
 }
 

@@ -30,6 +30,9 @@ pub const URLS_MAX: usize = 16;
 /// No URL is longer, in bytes.
 pub const URL_BYTES_MAX: usize = 2048;
 
+/// A longer `ETag` is not taken: records are kept in memory.
+const ETAG_BYTES_MAX: usize = 512;
+
 /// A message that can not be used: an answer with status 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {why}")]
@@ -41,7 +44,7 @@ pub struct MessageError {
 }
 
 impl MessageError {
-    fn new(field: &'static str, why: impl Into<String>) -> Self {
+    pub(super) fn new(field: &'static str, why: impl Into<String>) -> Self {
         let why = why.into();
         Self { field, why }
     }
@@ -354,6 +357,10 @@ pub struct ContentPolicy {
     /// URLs at which it is to be had by HTTP.
     #[serde(default)]
     pub content_cdn_urls: Vec<String>,
+    /// The `ETag` that it had at these URLs when it was published, where there was one: whoever sees another there has
+    /// another version before it, of which these hashes say nothing.
+    #[serde(default, rename = "ETag", skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// How fast it may be expected in the foreground, in bytes per second: below it, HTTP is added to peers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreground_qos_bps: Option<u64>,
@@ -384,6 +391,9 @@ pub struct PublishRequest {
     /// URLs at which it is to be had by HTTP: it is found by each of them.
     #[serde(default)]
     pub content_cdn_urls: Vec<String>,
+    /// See [`ContentPolicy::etag`].
+    #[serde(default, rename = "ETag", skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// See [`ContentPolicy::foreground_qos_bps`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreground_qos_bps: Option<u64>,
@@ -408,6 +418,7 @@ impl PublishRequest {
             group_id: None,
             reported_ip: Vec::new(),
             content_cdn_urls: Vec::new(),
+            etag: None,
             foreground_qos_bps: None,
             background_qos_bps: None,
             max_cache_age_secs: None,
@@ -434,6 +445,14 @@ impl PublishRequest {
         }
         for url in &publish.content_cdn_urls {
             check_url(url)?;
+        }
+        if publish
+            .etag
+            .as_ref()
+            .is_some_and(|tag| tag.len() > ETAG_BYTES_MAX)
+        {
+            let why = format!("send a tag of at most {ETAG_BYTES_MAX} bytes");
+            return Err(MessageError::new("ETag", why));
         }
         Ok(publish)
     }
@@ -464,7 +483,7 @@ pub struct ErrorAnswer {
     pub server_time: u64,
 }
 
-fn read<T: DeserializeOwned>(body: &[u8], bytes_max: usize) -> Result<T, MessageError> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8], bytes_max: usize) -> Result<T, MessageError> {
     if body.len() > bytes_max {
         let why = format!("{} bytes; send at most {bytes_max}", body.len());
         return Err(MessageError::new("body", why));

@@ -10,6 +10,7 @@ pub mod policy;
 pub mod proof;
 pub mod query;
 pub mod quota;
+pub mod reach;
 pub mod records;
 pub mod site;
 pub mod state;

@@ -75,6 +75,7 @@ impl Record {
                 trust: publish.trust,
                 attested_by: (publish.trust == Trust::Attested).then(|| publisher.to_owned()),
                 content_cdn_urls: publish.content_cdn_urls,
+                etag: publish.etag,
                 foreground_qos_bps: publish.foreground_qos_bps,
                 background_qos_bps: publish.background_qos_bps,
                 max_cache_age_secs: publish.max_cache_age_secs,
@@ -98,7 +99,8 @@ impl Record {
             .iter()
             .map(|url| url.len() + 100)
             .sum();
-        pieces * 32 + urls + 400
+        let tag = self.policy.etag.as_ref().map_or(0, String::len);
+        pieces * 32 + urls + tag + 400
     }
 }
 

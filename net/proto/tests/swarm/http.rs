@@ -5,7 +5,7 @@ use super::node::{Http, length, piece_id};
 use super::world::{Happens, LAN_DELAY, WAN_DELAY, World, ms};
 use larder_content::span::piece_len;
 use larder_proto::Time;
-use larder_proto::fetch::Failure;
+use larder_proto::fetch::{Failure, Job};
 use larder_proto::swarm::picker::Event;
 use std::collections::VecDeque;
 
@@ -17,39 +17,44 @@ impl World {
     pub(crate) fn pump(&mut self, n: usize) {
         let now = self.now;
         while let Some(job) = self.nodes[n].scheduler.next(now, |_| 0) {
-            let missing = self.nodes[n].scheduler.missing(&job);
-            let pieces: VecDeque<u32> = missing.iter().map(|id| id.piece).collect();
-            for piece in &pieces {
-                if self.plan.peers {
-                    self.tell(n, Event::AtOrigin(*piece));
-                }
-            }
-            let serial = job.serial;
-            self.nodes[n].http.push(Http {
-                job,
-                pieces,
-                of_first: 0,
-                coming: 0,
-                sent: 0,
-            });
-            let (life, site) = (self.nodes[n].life, self.nodes[n].site);
-            if !self.goes_outside(n) {
-                let appliance = self
-                    .nodes
-                    .iter()
-                    .position(|other| other.is_appliance && other.site == site);
-                let appliance = appliance.expect("each site has one");
-                self.after(LAN_DELAY, Happens::AskAppliance(appliance, n, life, serial));
-            } else if self.cut[site] {
-                self.after(ms(3000), Happens::HttpFails(n, life, serial));
-            } else {
-                // Two parts are on their way at a time.
-                for _ in 0..2 {
-                    self.origin_sends(n, serial);
-                }
-            }
+            self.ask(n, job);
         }
         self.plan_wake(n);
+    }
+
+    /// Sends a request.
+    pub(crate) fn ask(&mut self, n: usize, job: Job) {
+        let missing = self.nodes[n].scheduler.missing(&job);
+        let pieces: VecDeque<u32> = missing.iter().map(|id| id.piece).collect();
+        for piece in &pieces {
+            if self.plan.peers {
+                self.tell(n, Event::AtOrigin(*piece));
+            }
+        }
+        let serial = job.serial;
+        self.nodes[n].http.push(Http {
+            job,
+            pieces,
+            of_first: 0,
+            coming: 0,
+            sent: 0,
+        });
+        let (life, site) = (self.nodes[n].life, self.nodes[n].site);
+        if !self.goes_outside(n) {
+            let appliance = self
+                .nodes
+                .iter()
+                .position(|other| other.is_appliance && other.site == site);
+            let appliance = appliance.expect("each site has one");
+            self.after(LAN_DELAY, Happens::AskAppliance(appliance, n, life, serial));
+        } else if self.cut[site] {
+            self.after(ms(3000), Happens::HttpFails(n, life, serial));
+        } else {
+            // Two parts are on their way at a time.
+            for _ in 0..2 {
+                self.origin_sends(n, serial);
+            }
+        }
     }
 
     /// The origin sends the next part of an answer.

@@ -196,6 +196,8 @@ impl Node {
         let settings = Settings {
             block_bytes: plan.block_bytes,
             share_out: !plan.appliances,
+            // As a device that writes its file in order.
+            stretch_pieces: Some(if plan.appliances { 16 } else { 128 }),
             ..Settings::usual(length(plan))
         };
         Picker::new(settings, me, here, seed, now)

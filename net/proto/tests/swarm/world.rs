@@ -322,14 +322,34 @@ impl World {
         }
         let node = &self.nodes[n];
         if node.nature == Nature::Honest && !node.is_appliance {
-            for piece in node.picker.order() {
-                if !self.nodes[n].store.contains_key(&piece) {
+            let lacks = |piece: &u32| !node.store.contains_key(piece);
+            let missing: Vec<u32> = (0..self.plan.pieces).filter(lacks).collect();
+            let first = missing.first().copied().filter(|_| self.plan.peers);
+            if let Some(first) = first {
+                self.find_out(n, first);
+            }
+            for piece in missing {
+                if Some(piece) != first {
                     self.want(n, piece, Time::from_micros(u64::MAX), true);
                 }
             }
             self.pump(n);
         }
         self.after(ms(1), Happens::Wake(n, life));
+    }
+
+    /// What the object is it asks the origin, or the appliance, by one of its pieces, before it looks for peers.
+    fn find_out(&mut self, n: usize, first: u32) {
+        let want = Want {
+            id: piece_id(first),
+            len: piece_len(length(&self.plan), first),
+            deadline: Time::from_micros(u64::MAX),
+            background: true,
+            http_not_before: Time::default(),
+        };
+        if let Some(job) = self.nodes[n].scheduler.adopt(self.now, &[want]) {
+            self.ask(n, job);
+        }
     }
 
     pub(crate) fn want(&mut self, n: usize, piece: u32, deadline: Time, background: bool) {

@@ -41,6 +41,9 @@ pub enum Event {
     Failed(Failure),
     /// The moment of [`Conn::deadline`](super::Conn::deadline) may have come.
     Tick,
+    /// From here on each answer says that it is the last one. What is idle stays: the client may be just asking, and
+    /// is to learn it from an answer.
+    Last,
     /// Connections are to end soon: no further request after the one at hand.
     Drain,
     /// The connection is to end now.

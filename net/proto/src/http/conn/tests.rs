@@ -301,6 +301,25 @@ fn draining_closes_what_is_idle_and_ends_what_is_not() {
 }
 
 #[test]
+fn the_last_answer_says_so_and_what_is_idle_stays_for_it() {
+    let mut s = Script::new();
+    s.wants(&["Receive"]).receives(GET);
+    s.wants(&["decide /a New"]).answers(true).sends_all();
+    s.wants(&["Receive"]).event(Event::Last).wants(&["Rest"]);
+    s.receives(GET).wants(&["decide /a New"]);
+    assert!(!s.conn.may_keep(true));
+    s.answers(true).sends_all().wants(&["FinishSending"]);
+
+    // Where nothing is asked any more, it ends as soon as it has to.
+    let mut s = Script::new();
+    s.wants(&["Receive"]).receives(GET);
+    s.wants(&["decide /a New"]).answers(true).sends_all();
+    s.wants(&["Receive"]).event(Event::Last).wants(&["Rest"]);
+    s.event(Event::Drain).wants(&["Cancel", "Rest"]);
+    s.event(Event::Cancelled).wants(&["close cut=false"]);
+}
+
+#[test]
 fn stopping_cuts_an_answer_that_has_begun() {
     let mut s = Script::new();
     s.wants(&["Receive"]).receives(GET);

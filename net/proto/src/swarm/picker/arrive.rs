@@ -18,7 +18,7 @@ impl Picker {
         }
         let idle = peer.asked.is_empty();
         peer.rate.received(now, bytes, idle);
-        peer.heard = now;
+        (peer.heard, peer.sent) = (now, now);
         peer.snubs = 0;
         let who = peer.new.who;
         self.last_from[peer.new.kind as usize] = now;
@@ -129,7 +129,7 @@ impl Picker {
         if give_back && piece.taken {
             self.actions.push(Action::GiveBack(number));
         }
-        self.useful(number, false);
+        self.useful(number, None);
         self.refill = true;
     }
 

@@ -137,6 +137,9 @@ pub struct Settings {
     /// Whether the peers of a site share out among themselves who asks outside of it for what. Not where HTTP leads to a
     /// cache host nearby, which shares better than they do.
     pub share_out: bool,
+    /// All of it is wanted at once, to be read in order: so many pieces after each other, or a few more, are alike, whatever their
+    /// deadlines, and come before those behind them. `None`: the deadlines say what comes first.
+    pub stretch_pieces: Option<u32>,
     /// This is an appliance: it shares out with others of its kind alone, and waits for no device, as devices wait for it.
     pub preferred: bool,
 }
@@ -155,6 +158,7 @@ impl Settings {
             look_around: Duration::from_secs(1),
             links: 0,
             share_out: true,
+            stretch_pieces: None,
             preferred: false,
         }
     }

@@ -79,11 +79,8 @@ impl Picker {
             return None;
         }
         let renewed = || {
-            if piece.left_until > now + RENEWED_AT && piece.left_until <= now + LEFT_FOR {
-                piece.left_until
-            } else {
-                now + LEFT_FOR
-            }
+            let fresh = |until: &Time| *until > now + RENEWED_AT && *until <= now + LEFT_FOR;
+            piece.left_until.filter(fresh).unwrap_or(now + LEFT_FOR)
         };
         let waits_for = COMING.max(3 * self.origin_pace);
         let brings = |peer: &Peer| {

@@ -25,6 +25,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Nobody is snubbed sooner.
 const SILENCE_MIN: Duration = Duration::from_secs(8);
 
+/// Who has what is wanted and has sent nothing for so long, or lacks it and has got nothing new, is of no use: twice the time
+/// for which a peer holds a slot while others wait.
+const HOPE: Duration = Duration::from_secs(20);
+
 /// So long a peer that was snubbed is not asked; twice as long each further time.
 const SNUBBED: Duration = Duration::from_secs(15);
 
@@ -48,6 +52,10 @@ pub(super) struct Peer {
     pub(super) snubbed_until: Time,
     /// How many wanted pieces it has.
     pub(super) useful: u32,
+    /// Since when it has some, without a break.
+    pub(super) useful_since: Time,
+    /// When it last sent a block.
+    pub(super) sent: Time,
     pub(super) interested: bool,
     /// When it last said that it has one more piece, or joined.
     pub(super) news: Time,
@@ -77,6 +85,8 @@ impl Peer {
             snubs: 0,
             snubbed_until: Time::default(),
             useful: 0,
+            useful_since: now,
+            sent: now,
             interested: false,
             news: now,
             has_said: false,
@@ -135,6 +145,25 @@ impl Peer {
     /// It owes something, and nothing was heard of it for too long.
     pub(super) fn is_silent(&self, now: Time) -> bool {
         !self.asked.is_empty() && now.since(self.heard) > self.patience(now)
+    }
+
+    /// Whether it may still bring something of what is wanted: it has some and sends, or has not had the time to; or it
+    /// lacks all of it, and is getting pieces itself.
+    pub(super) fn gives_hope(&self, now: Time) -> bool {
+        let since = match self.useful {
+            0 if self.pieces.is_full() => return false,
+            0 => self.news,
+            _ => self.useful_since.max(self.sent),
+        };
+        !self.dropped && now < since + HOPE
+    }
+
+    /// How many wanted pieces it has by now.
+    pub(super) fn is_of_use(&mut self, useful: u32, now: Time) {
+        if self.useful == 0 {
+            self.useful_since = now;
+        }
+        self.useful = useful;
     }
 
     /// Whether it may begin with one more piece.

@@ -36,6 +36,10 @@ pub(super) enum Part {
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) len: u32,
+    /// How far in front it goes of what this peer asks the origin for, among what is equally wanted.
+    pub(super) own: u64,
+    /// The stretch of the content in which it lies, where all of it is wanted; else zero.
+    pub(super) stretch: u32,
     pub(super) deadline: Time,
     pub(super) background: bool,
     pub(super) stand: Stand,
@@ -47,8 +51,9 @@ pub(super) struct Piece {
     pub(super) from: Vec<Who>,
     /// It came bad from several: only one may send it now.
     pub(super) solo: bool,
-    /// The origin was told to leave it to peers until then.
-    pub(super) left_until: Time,
+    /// The scheduler was told to leave it to peers until then. `None`: it was told nothing yet, and whoever put it there
+    /// may have left it to peers until this picker has seen it.
+    pub(super) left_until: Option<Time>,
     /// Since when it is wanted.
     pub(super) since: Time,
     /// Who of the site is to bring it in from outside, and who of all is to ask the origin; `None`: this peer.
@@ -65,9 +70,18 @@ pub(super) struct Owner {
 }
 
 impl Piece {
-    pub(super) fn new(len: u32, deadline: Time, background: bool, now: Time) -> Self {
+    pub(super) fn new(
+        len: u32,
+        own: u64,
+        stretch: u32,
+        deadline: Time,
+        background: bool,
+        now: Time,
+    ) -> Self {
         Self {
             len,
+            own,
+            stretch,
             deadline,
             background,
             stand: Stand::Open,
@@ -75,15 +89,17 @@ impl Piece {
             parts: Vec::new(),
             from: Vec::new(),
             solo: false,
-            left_until: Time::default(),
+            left_until: None,
             since: now,
             owner: Owner::default(),
         }
     }
 
-    /// The order in which pieces are wanted, before rarity: what is waited for, then the deadline as far as it matters.
-    pub(super) fn urgency(&self) -> (bool, u64) {
-        (self.background, self.deadline.as_micros() / CLASS_MICROS)
+    /// The order in which pieces are wanted, before rarity: what is waited for, then the stretch or the deadline, as far
+    /// as it matters.
+    pub(super) fn urgency(&self) -> (bool, u32, u64) {
+        let class = self.deadline.as_micros() / CLASS_MICROS;
+        (self.background, self.stretch, class)
     }
 
     /// The peer that is asked for it.

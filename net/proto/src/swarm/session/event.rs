@@ -106,6 +106,8 @@ pub enum Action<'b> {
         swarm: ContentId,
         /// For whom.
         peer: PeerId,
+        /// The end of its handshake.
+        suffix: [u8; 4],
     },
     /// Both have said who they are. Once.
     Opened {

@@ -93,7 +93,14 @@ fn served() -> Session {
     let peer = OTHER;
     assert_eq!(
         actions,
-        [Action::Find { swarm: SWARM, peer }, Action::Opened { peer }]
+        [
+            Action::Find {
+                swarm: SWARM,
+                peer,
+                suffix: [0; 4]
+            },
+            Action::Opened { peer }
+        ]
     );
     let mut expected = greeting(SWARM, ME);
     write_bitfield(&mut expected, &[0b1010_0000]);

@@ -23,7 +23,7 @@ fn appliance(pieces: u32) -> Desk {
 }
 
 fn is_left(desk: &Desk, piece: u32) -> bool {
-    desk.picker.pieces[&piece].left_until > at(desk.now_ms)
+    desk.picker.pieces[&piece].left_until > Some(at(desk.now_ms))
 }
 
 fn wants_for_a_client(desk: &mut Desk, piece: u32) {
@@ -118,7 +118,7 @@ fn no_more_is_left_to_a_link_than_it_brings_in_seconds() {
     desk.tick_until(500);
     let left = (0..200).filter(|piece| {
         let piece = &desk.picker.pieces[piece];
-        piece.left_until > at(desk.now_ms) || piece.at_peer().is_some()
+        piece.left_until > Some(at(desk.now_ms)) || piece.at_peer().is_some()
     });
     // At first it is taken for a fast one.
     let count = left.count();
@@ -128,7 +128,7 @@ fn no_more_is_left_to_a_link_than_it_brings_in_seconds() {
     desk.apply(Event::Tick);
     let left = (0..200).filter(|piece| {
         let piece = desk.picker.pieces.get(piece);
-        piece.is_some_and(|piece| piece.left_until > at(desk.now_ms))
+        piece.is_some_and(|piece| piece.left_until > Some(at(desk.now_ms)))
     });
     let count = left.count();
     assert!((3..=5).contains(&count), "{count}");

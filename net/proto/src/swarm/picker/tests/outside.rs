@@ -1,10 +1,12 @@
 //! What is left to peers, and until when.
 
 use super::*;
+use crate::swarm::picker::outside::score;
 
 /// Whether the origin may be asked for a piece, by the last that was said of it.
 fn is_left(desk: &Desk, piece: u32) -> bool {
-    desk.picker.pieces[&piece].left_until > at(desk.now_ms)
+    let left_until = desk.picker.pieces[&piece].left_until;
+    left_until.is_some_and(|until| until > at(desk.now_ms))
 }
 
 fn foreground(desk: &mut Desk, piece: u32, deadline_ms: u64) {
@@ -25,20 +27,27 @@ fn for_a_moment_peers_are_looked_for_and_then_a_lonely_device_goes_to_the_origin
 }
 
 #[test]
-fn the_delay_from_http_lasts_as_long_as_there_is_a_peer() {
+fn the_delay_from_http_lasts_as_long_as_a_peer_gives_hope() {
     let delays = |settings: &mut Settings| {
         settings.delay_background = Duration::from_secs(60);
         settings.delay_foreground = Duration::from_secs(20);
         settings.share_out = false;
     };
-    let mut desk = Desk::new(4, delays);
+    let mut desk = Desk::new(8, delays);
     desk.wants(&[0]);
     foreground(&mut desk, 1, 900_000);
     desk.peer(1, Lan, &[]);
+    desk.tick_until(15_000);
+    // It gets pieces itself, if none yet that is wanted here.
+    desk.apply(Event::Has(no(1), 5));
     desk.tick_until(19_500);
     assert!(is_left(&desk, 0) && is_left(&desk, 1));
     desk.tick_until(20_000);
     assert!(is_left(&desk, 0) && !is_left(&desk, 1));
+    desk.tick_until(30_000);
+    desk.apply(Event::Has(no(1), 6));
+    desk.tick_until(49_000);
+    desk.apply(Event::Has(no(1), 7));
     desk.tick_until(59_500);
     assert!(is_left(&desk, 0));
     desk.tick_until(60_000);
@@ -51,6 +60,99 @@ fn the_delay_from_http_lasts_as_long_as_there_is_a_peer() {
     assert!(is_left(&desk, 0));
     let actions = desk.apply(Event::Left(no(1)));
     assert_eq!(actions, [Action::LeaveToPeers(0, at(0))]);
+}
+
+#[test]
+fn the_delay_from_http_ends_with_the_use_of_the_peers_that_are_there() {
+    let begin = || {
+        let mut desk = Desk::new(8, |settings| {
+            settings.delay_background = Duration::from_secs(3600);
+            settings.share_out = false;
+            settings.qos_bytes_per_second = 0;
+        });
+        desk.wants(&[0, 1]);
+        desk
+    };
+    // It has nothing, and gets nothing.
+    let mut desk = begin();
+    desk.peer(1, Lan, &[]);
+    desk.tick_until(19_500);
+    assert!(is_left(&desk, 0));
+    desk.tick_until(20_000);
+    assert!(!is_left(&desk, 0) && !is_left(&desk, 1));
+    // It has what is wanted, and lets nobody ask.
+    let mut desk = begin();
+    desk.newcomer(1, Lan, false);
+    desk.tick_until(10_000);
+    desk.apply(Event::HasPieces(no(1), field(8, &[0])));
+    desk.tick_until(29_500);
+    assert!(is_left(&desk, 1));
+    desk.tick_until(30_000);
+    assert!(!is_left(&desk, 1));
+    // It sends one block, and then no more: it is asked no longer, and not waited for.
+    let mut desk = begin();
+    desk.newcomer(1, Lan, false);
+    desk.apply(Event::HasPieces(no(1), field(8, &[0])));
+    desk.tick_until(15_000);
+    desk.apply(Event::Unchoked(no(1)));
+    desk.sends(1, 10, 1);
+    desk.tick_until(34_500);
+    assert!(is_left(&desk, 1));
+    desk.tick_until(35_500);
+    assert!(!is_left(&desk, 1));
+    // Another comes that has it: it is left to that one.
+    desk.peer(2, Lan, &[0, 1]);
+    desk.tick_until(36_000);
+    assert!(is_left(&desk, 1));
+}
+
+#[test]
+fn what_a_picker_has_not_seen_yet_it_releases_or_leaves_in_so_many_words() {
+    let mut desk = Desk::new(4, |settings| settings.look_around = Duration::ZERO);
+    // Whoever put it there may have left it to peers.
+    let released = Action::LeaveToPeers(0, at(0));
+    assert_eq!(desk.wants(&[0]), [released]);
+    assert_eq!(desk.tick_until(5000), []);
+    // Once more: it may have been left to peers in between.
+    assert_eq!(desk.wants(&[0]), [released]);
+}
+
+#[test]
+fn who_knows_one_other_begins_with_what_it_would_own_in_company() {
+    let mut desk = Desk::new(60, |_| ());
+    desk.peer(1, Lan, &[]);
+    let all: Vec<u32> = (0..60).collect();
+    desk.wants(&all);
+    let mut actions = desk.tick_until(1500);
+    let mut began = Vec::new();
+    while began.len() < 10 {
+        let out = actions.iter().filter_map(|action| match action {
+            Action::LeaveToPeers(piece, until) if *until == at(0) => Some(*piece),
+            _ => None,
+        });
+        let out: Vec<u32> = out.collect();
+        assert!(!out.is_empty());
+        actions.clear();
+        for piece in out {
+            began.push(piece);
+            desk.apply(Event::AtOrigin(piece));
+            actions.extend(desk.apply(Event::Landed(piece)));
+        }
+    }
+    let mine = desk.picker.me;
+    let owner = |piece: &u32| desk.picker.members.owner(mine, *piece).of_site.is_none();
+    let mut order: Vec<u32> = (0..60).filter(owner).collect();
+    order.sort_by_key(|piece| std::cmp::Reverse(score(mine, *piece)));
+    assert_eq!(began[..10], order[..10]);
+    // Four more come: of what it has brought in by then, most would have been its own.
+    for n in 2..=5 {
+        desk.peer(n, Lan, &[]);
+    }
+    desk.apply(Event::Tick);
+    let owner = |piece: &&u32| desk.picker.members.owner(mine, **piece).of_site.is_none();
+    let owned = began[..10].iter().filter(owner).count();
+    // By chance it would be two.
+    assert!(owned >= 5, "{owned} of 10");
 }
 
 #[test]
