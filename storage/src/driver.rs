@@ -100,8 +100,11 @@ pub trait Driver {
     /// Accepts on `fd` until `unlisten`, naming its events `listener`. The driver may make `fd` non-blocking.
     fn listen(&mut self, listener: u32, fd: RawFd);
 
-    /// Stops accepting. Connections that were accepted already may still be reported.
+    /// Stops accepting. Connections that were accepted already may still be reported, as long as [`Self::accepting`].
     fn unlisten(&mut self, listener: u32);
+
+    /// Whether connections may still be reported: whoever ends before that is over takes them from their clients.
+    fn accepting(&self) -> bool;
 
     /// Receives once: one `Received` or `RecvFailed` follows. At most one receive a token is under way.
     fn recv(&mut self, token: Token, fd: RawFd);

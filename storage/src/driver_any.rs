@@ -81,6 +81,10 @@ impl Driver for AnyDriver {
         either!(self, driver => driver.unlisten(listener));
     }
 
+    fn accepting(&self) -> bool {
+        either!(self, driver => driver.accepting())
+    }
+
     fn recv(&mut self, token: Token, fd: RawFd) {
         either!(self, driver => driver.recv(token, fd));
     }

@@ -332,6 +332,10 @@ impl Driver for EpollDriver {
         }
     }
 
+    fn accepting(&self) -> bool {
+        !self.listeners.is_empty()
+    }
+
     fn recv(&mut self, token: Token, fd: RawFd) {
         match self.socket(token, fd, false) {
             Ok(socket) => {

@@ -24,6 +24,8 @@ pub enum FlightError {
     Unproved,
     /// larder is stopping: 503.
     Closing,
+    /// An administrator has called it off: 503.
+    Cancelled,
 }
 
 impl fmt::Display for FlightError {
@@ -35,6 +37,7 @@ impl fmt::Display for FlightError {
             Self::Changed => "the origin has another version of the object now",
             Self::Unproved => "the origin's bytes are not those that their hash names",
             Self::Closing => "larder is stopping",
+            Self::Cancelled => "an administrator has cancelled this download",
         })
     }
 }

@@ -2,6 +2,7 @@
 //! waits for a disk.
 
 mod counters;
+mod format;
 mod opening;
 mod proving;
 mod reading;
@@ -31,7 +32,7 @@ use crate::writer::Order;
 use counters::read;
 use crossbeam::channel::bounded;
 use larder_content::{ContentNo, PieceId, UrlKey};
-use opening::{DiskHandle, row_of};
+use opening::{DiskHandle, row_of, share_of};
 use parking_lot::{Mutex, RwLock};
 use proving::Proofs;
 use std::collections::HashSet;
@@ -442,6 +443,16 @@ impl Store {
                 .extend(view.degraded.lock().iter().cloned());
         }
         figures
+    }
+
+    /// Has another limit from now on: what is above it goes within seconds, pinned content excepted.
+    pub fn limit_to(&self, limit: SizeLimit) {
+        let disks = &self.inner.disks;
+        let limit = share_of(limit, disks.len() as u64);
+        for disk in disks {
+            // A thread that has ended stores nothing any more.
+            let _ = disk.orders.send(Order::Limit(limit));
+        }
     }
 
     /// Writes out what is waiting, and returns when it is on disk.

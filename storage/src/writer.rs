@@ -4,6 +4,7 @@
 use crate::disk::{Disk, Job};
 use crate::hot::HotOrder;
 use crate::index::{Index, Location};
+use crate::limits::SizeLimit;
 use crate::ram_tier::RamFrame;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use larder_content::{ContentNo, PieceId};
@@ -32,6 +33,8 @@ pub(crate) enum Order {
     },
     /// Forget the pieces of some contents (with how many pieces each has) durably; the answer is their bytes.
     Purge(Vec<(ContentNo, u32)>, Option<Sender<u64>>),
+    /// Have another limit from now on.
+    Limit(SizeLimit),
     /// Make durable what was given before.
     Flush(Sender<()>),
     /// Commit and end.
@@ -73,6 +76,11 @@ pub(crate) fn run(mut disk: Disk, orders: &Receiver<Order>, index: &Index, hot: 
                         // Who asked may be gone: then nobody wants to know.
                         let _ = reply.send(bytes);
                     }
+                }
+                Order::Limit(limit) => {
+                    disk.limit_to(limit);
+                    // Assessed at once, so that what is shown is what holds.
+                    tick_at = now;
                 }
                 Order::Flush(reply) => {
                     batch.store(&mut disk, hot, index);

@@ -4,6 +4,7 @@
 use super::{Disk, NotKept, is_full};
 use crate::block_io::SECTOR_BYTES;
 use crate::index::{SLABS_MAX, hash_of};
+use crate::limits::SizeLimit;
 use crate::slab::file::Slab;
 use crate::slab::layout::{Geometry, SLAB_BYTES_MAX, SLAB_BYTES_MIN, SlotHeader};
 use std::hash::{BuildHasher, RandomState};
@@ -222,6 +223,13 @@ impl Disk {
                 .iter()
                 .filter_map(|cell| books.slab.header(*cell))
                 .any(|header| pins.contains(&header.id.content))
+    }
+
+    /// Has another limit from now on; what is above it goes at the next ticks.
+    pub(crate) fn limit_to(&mut self, limit: SizeLimit) {
+        self.options.limit = limit;
+        // There may be room now.
+        self.full_since = None;
     }
 
     /// To be called about once a second: the limit is assessed anew, slabs above it and empty ones are given back.

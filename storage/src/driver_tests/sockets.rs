@@ -12,6 +12,7 @@ use std::time::Duration;
 on_each_driver!(
     accepts_from_a_blocking_and_a_non_blocking_listener,
     accepts_no_more_after_unlisten,
+    no_connection_is_lost_when_it_accepts_no_more,
     says_why_it_can_not_accept,
     receives_what_was_sent_and_then_the_end,
     receives_for_many_at_once,
@@ -97,6 +98,32 @@ fn accepts_no_more_after_unlisten(rig: &mut Rig) {
     drop(listener);
     rig.nothing_happens();
     rig.driver.unlisten(99);
+}
+
+fn no_connection_is_lost_when_it_accepts_no_more(rig: &mut Rig) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut clients = Vec::new();
+    let (mut accepted, mut waiting) = (0, 0);
+    for _ in 0..50 {
+        rig.driver.listen(1, listener.as_raw_fd());
+        assert!(rig.driver.accepting());
+        clients.extend((0..3).map(|_| TcpStream::connect(address).unwrap()));
+        rig.driver.unlisten(1);
+        while rig.driver.accepting() {
+            rig.wait(super::PATIENCE);
+        }
+        while let Some(event) = rig.queued.pop_front() {
+            assert!(matches!(event, Event::Accepted { .. }), "{event:?}");
+            accepted += 1;
+        }
+        // Whatever was not reported by now is still the listener's.
+        listener.set_nonblocking(true).unwrap();
+        while listener.accept().is_ok() {
+            waiting += 1;
+        }
+    }
+    assert_eq!(accepted + waiting, clients.len());
 }
 
 fn says_why_it_can_not_accept(rig: &mut Rig) {

@@ -109,6 +109,7 @@ impl RingDriver {
         }
         if end {
             self.ops.remove(name);
+            self.accepts -= 1;
         } else {
             self.arm(name);
         }

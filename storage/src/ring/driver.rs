@@ -48,6 +48,8 @@ pub struct RingDriver {
     pub(super) features: RingFeatures,
     pub(super) under: TokenMap<Under>,
     pub(super) listeners: HashMap<u32, u64>,
+    /// Operations that may still report a connection, those that were called off among them.
+    pub(super) accepts: usize,
     /// Events that arose outside of `wait`.
     pub(super) ready: Vec<Event>,
     /// Receives that found no buffer: they go again once the buffers are back.
@@ -112,6 +114,7 @@ impl RingDriver {
             features,
             under: TokenMap::default(),
             listeners: HashMap::new(),
+            accepts: 0,
             ready: Vec::new(),
             starved: Vec::new(),
             backlog: VecDeque::new(),
@@ -308,6 +311,7 @@ impl Driver for RingDriver {
             polling: false,
             multishot: self.features.multishot_accept,
         });
+        self.accepts += 1;
         self.listeners.insert(listener, name);
         self.arm(name);
     }
@@ -322,6 +326,10 @@ impl Driver for RingDriver {
         self.cancel_op(name);
         // Its descriptor may be closed as soon as this returns, so the kernel must have resolved it by then.
         let _ = self.ring.submit();
+    }
+
+    fn accepting(&self) -> bool {
+        self.accepts > 0
     }
 
     fn recv(&mut self, token: Token, fd: RawFd) {

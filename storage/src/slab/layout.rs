@@ -132,6 +132,14 @@ impl Head {
         put_u64(page, PAGE_BYTES - 8, sum);
     }
 
+    /// The version of a head that is whole, and of a larder that knew more than this one.
+    pub(crate) fn newer(page: &[u8]) -> Option<u32> {
+        let version = get_u32(page, 8);
+        let whole =
+            page[..8] == MAGIC && get_u64(page, PAGE_BYTES - 8) == xxh3_64(&page[..PAGE_BYTES - 8]);
+        (whole && version > VERSION).then_some(version)
+    }
+
     /// None where it is damaged, of another version, or not that slab's.
     pub(crate) fn read(page: &[u8], slab: u32, file_bytes: u64) -> Option<Self> {
         let head = Self {
@@ -418,7 +426,10 @@ mod tests {
         assert_eq!(Head::read(&page, 2, 1 << 30), Some(head));
         assert_eq!(Head::read(&page, 3, 1 << 30), None);
         assert_eq!(Head::read(&page, 2, 1 << 29), None);
+        assert_eq!(Head::newer(&page), None);
         page[4000] ^= 1;
         assert_eq!(Head::read(&page, 2, 1 << 30), None);
+        page[8] += 1;
+        assert_eq!(Head::newer(&page), None, "it may be damaged");
     }
 }

@@ -101,6 +101,12 @@ fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Found> {
         // The copy that is left may be the older one: its mark may be too low, so every page is looked at.
         [Some(head), _] | [_, Some(head)] => (head, geometry.pages),
         [None, None] => {
+            if let Some(version) = Head::newer(first).or(Head::newer(second)) {
+                // It is not ours to remove.
+                return Err(io::Error::other(format!(
+                    "a newer larder wrote it, in version {version} of slabs"
+                )));
+            }
             let blank = |copy: &[u8]| copy.iter().all(|byte| *byte == 0);
             return Ok(Found::Nothing {
                 unfinished: blank(first) && blank(second),

@@ -71,6 +71,7 @@ fn place_of(path: &Path) -> Result<Place, OpenError> {
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
+    super::format::check(path)?;
     let dir = DirectDir::new(path).map_err(failed)?;
     Ok(Place {
         name: path.display().to_string(),
@@ -270,7 +271,7 @@ fn with_room_to_grow(bytes: u64) -> u64 {
 }
 
 /// A limit in bytes is shared by all disks; a percentage is of each.
-fn share_of(limit: SizeLimit, disks: u64) -> SizeLimit {
+pub(super) fn share_of(limit: SizeLimit, disks: u64) -> SizeLimit {
     SizeLimit {
         absolute: limit.absolute.map(|bytes| bytes / disks.max(1)),
         ..limit

@@ -1,6 +1,9 @@
 //! The store as the rest of larder uses it, on a real directory. The rule: bytes are a function of the piece's name,
 //! so that any wrong byte shows, wherever it came from.
 
+mod format;
+mod limits;
+
 use super::*;
 use crate::driver::Token;
 use crate::flight::{Watch, Watcher};

@@ -72,6 +72,21 @@ pub enum OpenError {
         /// Which.
         path: PathBuf,
     },
+    /// It was written by a newer larder, in a way that this one does not know.
+    #[error(
+        "the store at {path} is of format {theirs}, written by larder {written_by}, and this is larder {own}, which knows format {ours}; nothing in it was changed: install larder {written_by} or newer again, or name another directory under [store] paths",
+        own = env!("CARGO_PKG_VERSION")
+    )]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// The format that it has.
+        theirs: u32,
+        /// The version of the larder that made it so.
+        written_by: String,
+        /// The newest that this larder knows.
+        ours: u32,
+    },
     /// The catalogue cannot be read, though it is not known to be damaged.
     #[error(
         "cannot open the catalogue of the store: {0}; check the disk, or remove catalogue.redb to begin anew"
