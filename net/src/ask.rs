@@ -8,6 +8,7 @@ use larder_proto::time::Time;
 use larder_storage::flight::Flight;
 use larder_storage::record::Content;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Something a shard thread can not do itself.
@@ -17,6 +18,8 @@ pub enum Ask {
     Resolve(ResolveAsk),
     /// Bring pieces in. The asker has claimed them and owns their flights.
     Fetch(FetchAsk),
+    /// Note that a client was given what was not all there.
+    Touched(TouchedAsk),
     /// Find out which pieces of a content a peer may be offered, which may take a look at the catalogue.
     Offer(OfferAsk),
 }
@@ -94,6 +97,17 @@ pub struct FetchAsk {
     /// No client waits for them: they come after all that one waits for, and are given up where the link has had no
     /// room for them until then. Once somebody watches such a flight it is wanted like any other. None: for a client.
     pub spare_until: Option<Time>,
+}
+
+/// "A client wants this, and not all that it wants is there."
+#[derive(Debug)]
+pub struct TouchedAsk {
+    /// What it wants a part of.
+    pub content: Arc<Content>,
+    /// Where it found it.
+    pub route: Arc<OwnedRoute>,
+    /// The client.
+    pub client: IpAddr,
 }
 
 /// What a URL turned out to be.

@@ -2,7 +2,9 @@
 #![deny(unsafe_code)]
 
 pub mod ask;
+mod bandwidth;
 mod bell;
+pub mod clients;
 pub mod clock;
 pub mod coordinator;
 pub mod discovery;
@@ -12,10 +14,13 @@ pub mod http;
 pub mod links;
 pub mod metrics;
 pub mod origin;
+mod pace;
 mod peer;
 mod pieces;
 pub mod plane;
 pub mod settings;
 pub mod sock;
 pub mod swarm;
+pub mod tally;
+pub mod uploads;
 pub mod whole;

@@ -1,14 +1,19 @@
 //! Every figure the data plane and the origins export, in one place. The rule: handles are made once; no name is
 //! spelled at a place of use, and no label takes a value that a client can choose.
 
+use crate::clients::Clients;
 use crate::download::Way;
 use crate::hosts::Hosts;
+use crate::tally::Tally;
+use crate::uploads::Uploads;
 use larder_proto::answer::CacheStatus;
 use larder_proto::tracker::message::PeerType;
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Codes that get a counter of their own; the rest are counted by class.
 const CODES: [u16; 14] = [
@@ -64,7 +69,7 @@ const PEER_REFUSED: [&str; 6] = [
 
 /// The data plane's figures, cheap to bump from any thread.
 pub struct Figures {
-    requests: Vec<Counter>,
+    requests: Vec<Tally>,
     /// Requests that a shard thread answered by itself.
     pub requests_on_shard: Counter,
     /// Requests that the hyper service answered.
@@ -72,11 +77,11 @@ pub struct Figures {
     /// Requests that came by TLS.
     pub requests_by_tls: Counter,
     /// Body bytes sent from the memory tier.
-    pub bytes_memory: Counter,
+    pub bytes_memory: Tally,
     /// Body bytes sent from frames read off a disk.
-    pub bytes_disk: Counter,
+    pub bytes_disk: Tally,
     /// Body bytes sent while they came in from an origin.
-    pub bytes_origin: Counter,
+    pub bytes_origin: Tally,
     /// Open client connections.
     pub connections: Gauge,
     /// Connections accepted.
@@ -91,6 +96,10 @@ pub struct Figures {
     pub hosts_refused: Hosts,
     /// Hosts that were asked.
     pub hosts_asked: Hosts,
+    /// Clients, as far as they were noted: see [`crate::plane::Plane::gather_clients`].
+    pub clients: Clients,
+    /// What peers were sent, as far as it was noted: likewise.
+    pub uploads: Uploads,
     /// Answers cut in the middle because the rest could not be had.
     pub cut: Counter,
     /// Seconds from a request's head to the first byte of its answer.
@@ -100,8 +109,16 @@ pub struct Figures {
     pub turn_seconds: Histogram,
     /// Requests to origins, by what came back.
     pub origin_requests: [Counter; 6],
-    /// Body bytes received from origins.
-    pub origin_bytes: Counter,
+    /// Body bytes received from origins, and from cache hosts before them.
+    pub origin_bytes: Tally,
+    /// Those from cache hosts alone.
+    pub(crate) cache_server_bytes: Tally,
+    /// Answers that are coming in from origins, and from cache hosts.
+    coming: [AtomicUsize; 2],
+    /// Contents of which something was fetched and kept.
+    pub(crate) files_downloaded: Tally,
+    /// Connections to peers that were opened to download from them.
+    pub(crate) peer_links_opened: Tally,
     /// Requests to origins that failed without an answer.
     pub origin_failures: Counter,
     /// Answers of origins that contradicted themselves or what is stored.
@@ -126,18 +143,24 @@ pub struct Figures {
     pub peer_accepted: Counter,
     /// Connections of peers ended for their fault, or for want of what they asked for, by [`PeerRefused`].
     peer_refused: [Counter; 6],
+    /// Bytes of pieces sent to peers, by [`PeerType`].
+    given_bytes: [Tally; 3],
     /// Blocks that peers were sent, or were being sent when they left.
     pub peer_requests: Counter,
     /// Bytes of pieces sent to peers from the memory tier.
-    pub peer_bytes_memory: Counter,
+    pub peer_bytes_memory: Tally,
     /// Bytes of pieces sent to peers from frames read off a disk.
-    pub peer_bytes_disk: Counter,
+    pub peer_bytes_disk: Tally,
     /// Bytes of pieces that were fetched and kept, by [`Way`].
-    fetched_bytes: [Counter; 6],
+    fetched_bytes: [Tally; 6],
     /// Bytes of blocks that peers sent us, of use or not, by [`PeerType`].
     peer_bytes: [Counter; 3],
     /// Open connections to peers from which we download, by [`PeerType`].
     peer_links: [Gauge; 3],
+    /// Objects that were fetched to their end, since clients had asked for enough of them.
+    pub prefetched_whole: Counter,
+    /// Objects of which that was tried and given up.
+    pub prefetched_in_part: Counter,
     /// Pieces that peers brought and that were not what they should be.
     pub pieces_rejected_peer: Counter,
     /// Bad pieces that one peer, and nobody else, is to blame for.
@@ -163,11 +186,13 @@ impl Figures {
             .collect();
         for code in &codes {
             for cache in CACHES {
-                requests.push(counter!("larder_http_requests_total", "code" => code.clone(), "cache" => cache));
+                let labels = [("code", code.clone()), ("cache", cache.to_owned())];
+                requests.push(counter!("larder_http_requests_total", &labels).into());
             }
         }
-        let bytes =
-            |source: &'static str| counter!("larder_http_response_bytes_total", "source" => source);
+        let bytes = |source: &'static str| {
+            counter!("larder_http_response_bytes_total", "source" => source).into()
+        };
         Self {
             requests,
             requests_on_shard: counter!("larder_http_served_total", "by" => "shard"),
@@ -184,12 +209,18 @@ impl Figures {
                 .map(|why| counter!("larder_origin_refused_total", "why" => why)),
             hosts_refused: Hosts::default(),
             hosts_asked: Hosts::default(),
+            clients: Clients::default(),
+            uploads: Uploads::default(),
             cut: counter!("larder_http_cut_total"),
             first_byte_seconds: histogram!("larder_http_time_to_first_byte_seconds"),
             turn_seconds: histogram!("larder_shard_turn_seconds"),
             origin_requests: CODE_CLASSES
                 .map(|class| counter!("larder_origin_requests_total", "code" => class)),
-            origin_bytes: counter!("larder_origin_bytes_total"),
+            origin_bytes: counter!("larder_origin_bytes_total").into(),
+            cache_server_bytes: Tally::unseen(),
+            coming: [const { AtomicUsize::new(0) }; 2],
+            files_downloaded: Tally::unseen(),
+            peer_links_opened: Tally::unseen(),
             origin_failures: counter!("larder_origin_failures_total"),
             origin_lies: counter!("larder_origin_lies_total"),
             pieces_verified_phf: counter!("larder_pieces_verified_total", "by" => "phf"),
@@ -203,15 +234,20 @@ impl Figures {
             peer_accepted: counter!("larder_peer_accepted_total"),
             peer_refused: PEER_REFUSED
                 .map(|why| counter!("larder_peer_refused_total", "why" => why)),
+            given_bytes: PEER_TYPES
+                .map(|kind| counter!("larder_peer_given_bytes_total", "type" => kind).into()),
             peer_requests: counter!("larder_peer_requests_total"),
-            peer_bytes_memory: counter!("larder_peer_sent_bytes_total", "source" => "memory"),
-            peer_bytes_disk: counter!("larder_peer_sent_bytes_total", "source" => "disk"),
+            peer_bytes_memory: counter!("larder_peer_sent_bytes_total", "source" => "memory")
+                .into(),
+            peer_bytes_disk: counter!("larder_peer_sent_bytes_total", "source" => "disk").into(),
             fetched_bytes: Way::ALL
-                .map(|way| counter!("larder_fetched_bytes_total", "source" => way.name())),
+                .map(|way| counter!("larder_fetched_bytes_total", "source" => way.name()).into()),
             peer_bytes: PEER_TYPES
                 .map(|kind| counter!("larder_peer_received_bytes_total", "type" => kind)),
             peer_links: PEER_TYPES
                 .map(|kind| gauge!("larder_peer_download_connections", "type" => kind)),
+            prefetched_whole: counter!("larder_prefetched_objects_total", "end" => "whole"),
+            prefetched_in_part: counter!("larder_prefetched_objects_total", "end" => "given_up"),
             pieces_rejected_peer: counter!("larder_pieces_rejected_total", "reason" => "peer"),
             peer_lies: counter!("larder_peer_lies_total"),
         }
@@ -222,14 +258,68 @@ impl Figures {
         &self.peer_bytes[kind as usize]
     }
 
+    /// Bytes of pieces sent to peers of this kind.
+    pub(crate) fn given_bytes(&self, kind: PeerType) -> &Tally {
+        &self.given_bytes[kind as usize]
+    }
+
     /// Open connections to peers of this kind from which we download.
     pub(crate) fn peer_links(&self, kind: PeerType) -> &Gauge {
         &self.peer_links[kind as usize]
     }
 
     /// Bytes of pieces that were fetched this way and kept.
-    pub fn fetched_bytes(&self, way: Way) -> &Counter {
+    pub fn fetched_bytes(&self, way: Way) -> &Tally {
         &self.fetched_bytes[way as usize]
+    }
+
+    /// Answers that are coming in now: from origins, and from cache hosts.
+    #[must_use]
+    pub fn coming(&self) -> [usize; 2] {
+        [0, 1].map(|at| self.coming[at].load(Ordering::Relaxed))
+    }
+
+    /// What has been counted since the start, by names that months are kept under. Each only ever grows.
+    #[must_use]
+    pub fn sums(&self) -> Vec<(&'static str, u64)> {
+        let cached = |column: usize| -> u64 {
+            let of_column = self.requests.iter().skip(column).step_by(CACHES.len());
+            of_column.map(Tally::all).sum()
+        };
+        let received = self.origin_bytes.all();
+        let from_cache_server = self.cache_server_bytes.all();
+        let mut sums = vec![
+            ("requests", (0..CACHES.len()).map(cached).sum()),
+            ("requests_hit", cached(1)),
+            ("served_memory", self.bytes_memory.all()),
+            ("served_disk", self.bytes_disk.all()),
+            ("served_fetched", self.bytes_origin.all()),
+            ("received_http", received.saturating_sub(from_cache_server)),
+            ("received_cache_server", from_cache_server),
+            ("files_downloaded", self.files_downloaded.all()),
+            ("files_uploaded", self.uploads.files()),
+            ("peer_links_opened", self.peer_links_opened.all()),
+        ];
+        let given = ["given_lan", "given_group", "given_internet"];
+        sums.extend(
+            given
+                .into_iter()
+                .zip(self.given_bytes.iter().map(Tally::all)),
+        );
+        let fetched = [
+            "fetched_http",
+            "fetched_cache_server",
+            "fetched_lan",
+            "fetched_group",
+            "fetched_internet",
+            "fetched_link",
+        ];
+        sums.extend(
+            fetched
+                .into_iter()
+                .zip(self.fetched_bytes.iter().map(Tally::all)),
+        );
+        sums
     }
 
     /// Counts one answered request.
@@ -291,6 +381,29 @@ impl Figures {
     }
 }
 
+/// An answer that is coming in; it is counted until it is dropped.
+pub(crate) struct Coming {
+    figures: Arc<Figures>,
+    at: usize,
+}
+
+impl Coming {
+    pub(crate) fn new(figures: &Arc<Figures>, way: Way) -> Self {
+        let at = usize::from(way == Way::CacheServer);
+        figures.coming[at].fetch_add(1, Ordering::Relaxed);
+        Self {
+            figures: Arc::clone(figures),
+            at,
+        }
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.figures.coming[self.at].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn unix_now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
@@ -313,6 +426,10 @@ fn describe() {
     describe_counter!(
         "larder_http_response_bytes_total",
         "Body bytes sent to clients, by where they came from."
+    );
+    describe_counter!(
+        "larder_prefetched_objects_total",
+        "Objects of which clients had asked for enough that all was fetched, by how that ended."
     );
     describe_gauge!("larder_http_connections", "Open client connections.");
     describe_counter!("larder_http_accepted_total", "Client connections accepted.");
@@ -403,6 +520,10 @@ fn describe() {
     describe_counter!(
         "larder_peer_sent_bytes_total",
         "Bytes of pieces sent to peers, by where they came from."
+    );
+    describe_counter!(
+        "larder_peer_given_bytes_total",
+        "Bytes of pieces sent to peers, by how near they are."
     );
     describe_counter!(
         "larder_phf_refused_total",

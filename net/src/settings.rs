@@ -2,9 +2,11 @@
 //! built from checked configuration, is published whole, and is never changed in place.
 
 use crate::links::Links;
+use larder_proto::clients::Privacy;
 use larder_proto::http::proxy::ProxyRules;
 use larder_proto::http::route::OriginRules;
 use larder_proto::policy::{Dialect, Policies, Priority, Role};
+use larder_proto::prefetch::Prefetch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,6 +64,8 @@ pub struct Settings {
     pub upload_slots_max: usize,
     /// Links to appliances elsewhere, and what the origin costs beside them.
     pub links: Arc<Links>,
+    /// When all of an object is fetched of which clients have asked for a part.
+    pub prefetch: Prefetch,
     /// A PEM file with certificate authorities to trust besides the system's.
     pub ca_file: Option<PathBuf>,
     /// The proxy by which origins are asked, where there is one.
@@ -75,6 +79,8 @@ pub struct Settings {
     pub own_store: bool,
     /// Whether somebody waits for what is fetched.
     pub priority: Priority,
+    /// What may be seen of the addresses of clients and peers.
+    pub privacy: Privacy,
     /// The policies of Delivery Optimization.
     pub policies: Policies,
 }
@@ -104,12 +110,14 @@ impl Settings {
             peer_external_port: None,
             upload_slots_max: 0,
             links: Arc::default(),
+            prefetch: Prefetch::default(),
             ca_file: None,
             proxy: None,
             cache_hosts: Vec::new(),
             cache_host_patience_ms: 0,
             own_store: false,
             priority: Priority::Foreground,
+            privacy: Privacy::Full,
             policies: Policies::defaults(Role::Appliance, Dialect::Y2018),
         }
     }

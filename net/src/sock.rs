@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Sends from memory without blocking, and without SIGPIPE. `more` says that bytes of the same answer follow, so that
 /// the head leaves in one segment with the body's first bytes.
@@ -129,6 +130,96 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// What the kernel knows of what came in on a TCP connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpSeen {
+    /// The present round trip, as a receiver sees it: by timestamps (RFC 7323), else by the last requests. Zero while
+    /// nothing is known.
+    pub round_trip: Duration,
+    /// Bytes that arrived since it was opened.
+    pub received: u64,
+    /// Segments that arrived before others that should have come first.
+    pub out_of_order: u32,
+    /// Bytes in the largest segment that the other side may send.
+    pub segment: u32,
+}
+
+/// What has come in on a TCP connection so far.
+///
+/// # Errors
+/// What getsockopt(2) reports; `InvalidData` where the kernel tells less than Linux 5.4 does.
+pub fn tcp_seen(fd: RawFd) -> io::Result<TcpSeen> {
+    // The kernel's struct tcp_info, of which the C library knows the older half only.
+    let mut info = [0_u8; 256];
+    let mut len: libc::socklen_t = 256;
+    // SAFETY: the pointer and length are those of `info`, both are borrowed for the whole call, and the kernel writes no
+    // more than `len` bytes there.
+    let got = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if got != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let told = usize::try_from(len).unwrap_or(0).min(info.len());
+    let four = |at: usize| -> io::Result<[u8; 4]> {
+        let bytes = info[..told].get(at..at + 4);
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    };
+    let number = |at| four(at).map(u32::from_ne_bytes);
+    // tcpi_options with TCPI_OPT_TIMESTAMPS; tcpi_rcv_rtt, and tcpi_rtt.
+    let has_timestamps = info[5] & 1 != 0;
+    let round_trip_us = number(if has_timestamps { 92 } else { 68 })?;
+    let [low, high] = [four(128)?, four(132)?];
+    let mut received = [0; 8];
+    received[..4].copy_from_slice(&low);
+    received[4..].copy_from_slice(&high);
+    Ok(TcpSeen {
+        round_trip: Duration::from_micros(round_trip_us.into()),
+        received: own_number(received),
+        out_of_order: number(224)?,
+        segment: number(84)?,
+    })
+}
+
+#[allow(
+    clippy::host_endian_bytes,
+    reason = "the kernel of this machine wrote it"
+)]
+const fn own_number(bytes: [u8; 8]) -> u64 {
+    u64::from_ne_bytes(bytes)
+}
+
+/// Has a TCP connection offer its sender no larger window than so many bytes, until the kernel gives it more memory.
+/// What was offered before is not taken back.
+///
+/// # Errors
+/// What setsockopt(2) reports.
+pub fn set_receive_window_max(fd: RawFd, bytes: u32) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
+    // SAFETY: the pointer and size are those of `bytes`, which lives on this frame for the whole call; it is only read.
+    let set = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_WINDOW_CLAMP,
+            (&raw const bytes).cast(),
+            size,
+        )
+    };
+    if set != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +298,28 @@ mod tests {
         drop(a);
         while b.peek(&mut rest).expect("peeked") > 0 {}
         assert_eq!(discard(b.as_raw_fd(), 7).expect("the end"), 0);
+    }
+
+    #[test]
+    fn what_came_is_counted_and_a_window_can_be_bound() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut a = std::net::TcpStream::connect(address).expect("connected");
+        let (b, _) = listener.accept().expect("accepted");
+        set_receive_window_max(b.as_raw_fd(), 200_000).expect("bound");
+        set_receive_window_max(b.as_raw_fd(), u32::MAX).expect("let go");
+        let before = tcp_seen(b.as_raw_fd()).expect("known");
+        assert_eq!(before.received, 0);
+        assert!(before.segment > 500, "{before:?}");
+        a.write_all(&[7; 5000]).expect("sent");
+        b.set_nonblocking(false).expect("blocking");
+        while b.peek(&mut [0; 5000]).expect("peeked") < 5000 {}
+        let after = tcp_seen(b.as_raw_fd()).expect("known");
+        assert_eq!(after.received, 5000, "{after:?}");
+        assert_eq!(after.out_of_order, 0, "{after:?}");
+        let file = tempfile::tempfile().expect("a file");
+        assert!(tcp_seen(file.as_raw_fd()).is_err());
+        assert!(set_receive_window_max(file.as_raw_fd(), 1).is_err());
     }
 
     #[test]

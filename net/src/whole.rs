@@ -12,6 +12,7 @@ use larder_proto::http::walk::Walk;
 use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
 use larder_storage::store::Filter;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,8 @@ const CHUNK_BYTES: u32 = PIECE_BYTES;
 
 impl Download {
     /// Asks what a URL is now, its origin included unless the URL names its content. The origin is asked for no more than
-    /// one piece where the rest is to be left to peers.
+    /// one piece where the rest is to be left to peers: the first one missing, which is where versions differ most often, so
+    /// that hashes of another version are known for what they are.
     pub async fn find_out(
         &self,
         route: &OwnedRoute,
@@ -33,7 +35,9 @@ impl Download {
         left_to_peers: bool,
     ) -> Resolution {
         let known = self.store().load(&route.identity.key);
-        let first = known.map_or(0, |content| self.first_missing(&content));
+        let missing = known.map(|content| self.missing(&content));
+        let first = missing.and_then(|missing| missing.first().copied());
+        let first = u64::from(first.unwrap_or(0)) * u64::from(PIECE_BYTES);
         let (tell, told) = oneshot::channel();
         self.ask(Ask::Resolve(ResolveAsk {
             route: route.clone(),
@@ -52,15 +56,12 @@ impl Download {
         })
     }
 
-    fn first_missing(&self, content: &Content) -> u64 {
-        let mut stored = self.store().pieces_of(content);
-        stored.sort_unstable();
-        let missing = (0..).zip(&stored).find(|(piece, stored)| piece != *stored);
-        let first = missing.map_or(stored.len() as u64, |(piece, _)| u64::from(piece));
-        if first >= u64::from(content.pieces()) {
-            return 0;
-        }
-        first * u64::from(PIECE_BYTES)
+    /// The pieces of a content that are not here, in order.
+    fn missing(&self, content: &Content) -> Vec<u32> {
+        let stored: HashSet<u32> = self.store().pieces_of(content).into_iter().collect();
+        (0..content.pieces())
+            .filter(|piece| !stored.contains(piece))
+            .collect()
     }
 
     /// How many bytes of a content are on disk.

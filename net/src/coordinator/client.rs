@@ -6,10 +6,13 @@ mod remote;
 use super::key::Key;
 use super::service::{Caller, Coordinator, Refusal};
 use larder_content::ContentId;
+use larder_proto::tls::validity::Validity;
+use larder_proto::tracker::Guid;
 use larder_proto::tracker::message::{
     ContentPolicy, Geo, JoinAnswer, JoinRequest, LeaveRequest, PEERS_WANTED_MAX, PublishRequest,
 };
 use larder_proto::tracker::query::{Named, PolicyQuery};
+use larder_proto::tracker::reach::{ReachAnswer, ReachRequest};
 use remote::{ANSWER_BYTES_MAX, POLICY_BYTES_MAX, Remote};
 use std::fmt;
 use std::path::PathBuf;
@@ -133,6 +136,18 @@ impl CoordinatorClient {
         Self(Way::Own(coordinator))
     }
 
+    /// The key of a group, for what its members show each other: the one that the coordinator wants of them, and of a
+    /// group that is open to everybody its name.
+    #[must_use]
+    pub fn key_of(&self, group: Guid) -> Option<Key> {
+        let name = group.to_string();
+        let closed = match &self.0 {
+            Way::Remote(remote) => remote.group_key(Some(name.clone())).cloned(),
+            Way::Own(coordinator) => coordinator.group_key(&name),
+        };
+        closed.or_else(|| Key::new(name, &group.0).ok())
+    }
+
     /// The address that the coordinator sees this process at.
     ///
     /// # Errors
@@ -141,6 +156,30 @@ impl CoordinatorClient {
         match &self.0 {
             Way::Remote(remote) => remote.get("/v1/geo", None, ANSWER_BYTES_MAX).await,
             Way::Own(coordinator) => Ok(coordinator.geo(&Caller::own())),
+        }
+    }
+
+    /// Whether the coordinator can connect to that port of this process's, at the address that it sees it at.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. One of an older version refuses with 404.
+    pub async fn reach(&self, port: u16) -> Result<ReachAnswer, ClientError> {
+        let reach = ReachRequest { port };
+        match &self.0 {
+            Way::Remote(remote) => remote.post("/v1/reach", &reach, None).await,
+            Way::Own(coordinator) => {
+                let reached = coordinator.reach(&Caller::own(), reach).await;
+                reached.map_err(refused)
+            }
+        }
+    }
+
+    /// From when to when the certificate holds that the coordinator showed last; None where it showed none.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Validity> {
+        match &self.0 {
+            Way::Remote(remote) => remote.certificate(),
+            Way::Own(_) => None,
         }
     }
 

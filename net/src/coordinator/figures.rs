@@ -6,8 +6,8 @@ use metrics::{
 };
 
 /// The calls, as they are counted.
-pub(super) const CALLS: [&str; 7] = [
-    "geo", "join", "leave", "policy", "publish", "healthz", "other",
+pub(super) const CALLS: [&str; 8] = [
+    "geo", "join", "leave", "policy", "publish", "reach", "healthz", "other",
 ];
 
 /// Classes of status codes.

@@ -1,7 +1,9 @@
 //! Keys that callers of a coordinator prove to have. The rule: a key is compared only by what it signs, in constant
 //! time, and is never shown.
 
+use larder_content::ContentId;
 use larder_proto::UnixSecs;
+use larder_proto::swarm::PeerId;
 use larder_proto::tracker::proof::{KEY_BYTES_MIN, Proof, preamble};
 use ring::hmac;
 use std::fmt;
@@ -50,6 +52,18 @@ impl Key {
             time: now,
             mac,
         }
+    }
+
+    /// What a peer of the group that has this key says at the end of its handshake, so that others of it know it.
+    #[must_use]
+    pub fn mark(&self, swarm: &ContentId, peer: &PeerId) -> [u8; 4] {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(b"peer\n");
+        context.update(&swarm.0);
+        context.update(&peer.0);
+        let mut mark = [0; 4];
+        mark.copy_from_slice(&context.sign().as_ref()[..4]);
+        mark
     }
 
     /// Whether the request was signed with this key.

@@ -33,6 +33,9 @@ const LOOKED_AT_MAX: usize = 256;
 /// The same of other rooms, in all.
 const FAR_LOOKED_AT_MAX: usize = 512;
 
+/// Keys that are asked for to see whether all of a cluster answers.
+const LOOKS: u32 = 16;
+
 /// Fields of one member in what the script answers.
 const FIELDS: usize = 5;
 
@@ -83,6 +86,26 @@ impl Redis {
             limits: Mutex::new(limits),
             without: metrics::counter!("larder_coordinator_without_redis_total"),
         })
+    }
+
+    /// Whether every part of it answers, as far as some keys tell: of a cluster in four parts, all but a hundredth of the
+    /// looks meet each.
+    ///
+    /// # Errors
+    /// In words: what the first part that does not answer says, or why nobody lets us in.
+    pub async fn look(&self, now: Time) -> Result<(), String> {
+        for number in 0..LOOKS {
+            let key = format!("larder:{{look{number}}}");
+            let mut exists = redis::cmd("EXISTS");
+            exists.arg(&key);
+            let asked = self.cluster.query::<i64>(&exists, now);
+            match asked.await {
+                Err(BackendError::Away(why)) => return Err(why),
+                Err(other) => return Err(format!("{other:?}")),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn limit(&self, limits: Limits) {
@@ -139,7 +162,7 @@ impl Redis {
             .arg(0)
             .arg(0)
             .arg("");
-        let left: Result<Vec<Vec<u8>>, _> = self.cluster.run(call, &content.0, now).await;
+        let left: Result<Vec<Vec<u8>>, _> = self.cluster.run(call, now).await;
         match left {
             Err(BackendError::Away(why)) => {
                 // It is forgotten by itself soon.
@@ -194,7 +217,7 @@ impl Redis {
         for peer in &joining.unreachable {
             call = call.arg(&peer.0);
         }
-        let there: Vec<Vec<u8>> = self.cluster.run(call, &joining.content.0, now).await?;
+        let there: Vec<Vec<u8>> = self.cluster.run(call, now).await?;
         let chosen = self.choose(joining, &there);
         if chosen.is_empty() {
             return Ok(Vec::new());
@@ -204,7 +227,7 @@ impl Redis {
             call = call.arg(room).arg(&peer.peer_id.0);
         }
         // Whether it is counted or not, they are told.
-        let _: Result<i64, _> = self.cluster.run(call, &joining.content.0, now).await;
+        let _: Result<i64, _> = self.cluster.run(call, now).await;
         Ok(chosen.into_iter().map(|(_, peer)| peer).collect())
     }
 

@@ -22,6 +22,7 @@ use larder_proto::tracker::message::{
 };
 use larder_proto::tracker::proof::Proof;
 use larder_proto::tracker::query::PolicyQuery;
+use larder_proto::tracker::reach::ReachRequest;
 use patience::Patience;
 use serde::Serialize;
 use std::convert::Infallible;
@@ -327,6 +328,12 @@ impl Shared {
                 self.coordinator.leave(&caller, &leave).await?;
                 Ok(json(StatusCode::OK, &serde_json::json!({})))
             }
+            "/v1/reach" if is_post => {
+                let (caller, body) = self.read(from, request, JOIN_BYTES_MAX).await?;
+                let reach = ReachRequest::parse(&body)?;
+                let answer = self.coordinator.reach(&caller, reach).await?;
+                Ok(json(StatusCode::OK, &answer))
+            }
             "/v1/publish" if is_post => {
                 // Who is no publisher does not get to send millions of bytes.
                 let proof = proof(request.headers())?;
@@ -348,12 +355,13 @@ impl Shared {
                 self.coordinator.publish(&caller, publish).await?;
                 Ok(json(StatusCode::OK, &answer))
             }
-            "/v1/geo" | "/v1/policy" | "/v1/join" | "/v1/leave" | "/v1/publish" | "/healthz" => {
-                let error = "GET /v1/geo and /v1/policy, POST /v1/join, /v1/leave and /v1/publish";
+            "/v1/geo" | "/v1/policy" | "/v1/join" | "/v1/leave" | "/v1/publish" | "/v1/reach"
+            | "/healthz" => {
+                let error = "GET /v1/geo and /v1/policy, POST /v1/join, /v1/leave, /v1/publish and /v1/reach";
                 Ok(self.error(StatusCode::METHOD_NOT_ALLOWED, error))
             }
             _ => {
-                let error = "this is a coordinator of larder: /v1/geo, /v1/join, /v1/leave, /v1/policy, /v1/publish";
+                let error = "this is a coordinator of larder: /v1/geo, /v1/join, /v1/leave, /v1/policy, /v1/publish, /v1/reach";
                 Ok(self.error(StatusCode::NOT_FOUND, error))
             }
         }

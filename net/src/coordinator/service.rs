@@ -13,6 +13,7 @@ use larder_proto::tracker::message::{
 };
 use larder_proto::tracker::query::{Named, PolicyQuery, url_key};
 use larder_proto::tracker::quota::Quota;
+use larder_proto::tracker::reach::{ReachAnswer, ReachRequest};
 use larder_proto::tracker::records::{Audience, Record, audiences};
 use larder_proto::tracker::site::Sites;
 use larder_proto::tracker::state::{Limits, NoRoom};
@@ -21,6 +22,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// How long a port of a caller may take to accept, and how many are tried at once.
+const REACH_WITHIN: Duration = Duration::from_secs(3);
+const TRIES_MAX: usize = 16;
 
 /// One who may say what contents are.
 #[derive(Clone, Debug)]
@@ -165,6 +174,8 @@ pub(super) struct Inner {
     backend: Backend,
     quota: Mutex<Quota>,
     pub(super) figures: Figures,
+    /// For ports of callers that are being tried.
+    tries: Semaphore,
     pub(super) clock: Clock,
 }
 
@@ -208,6 +219,7 @@ impl Coordinator {
             options: RwLock::new(Options::new(options)),
             backend,
             figures: Figures::new(),
+            tries: Semaphore::new(TRIES_MAX),
             clock,
         }))
     }
@@ -245,6 +257,11 @@ impl Coordinator {
         let options = self.options();
         let publisher = options.publishers.get(name).map(|one| &one.key);
         options.groups.get(name).or(publisher).cloned()
+    }
+
+    /// The key of the group of that name, where it has one.
+    pub(super) fn group_key(&self, name: &str) -> Option<Key> {
+        self.options().groups.get(name).cloned()
     }
 
     /// Whether a publisher has that name.
@@ -298,6 +315,37 @@ impl Coordinator {
             external_ip_address: caller.seen.to_canonical(),
             server_time: self.now(),
         }
+    }
+
+    /// `reach`: whether others can connect to the caller.
+    ///
+    /// # Errors
+    /// Where as many are being tried as may be.
+    pub async fn reach(
+        &self,
+        caller: &Caller,
+        reach: ReachRequest,
+    ) -> Result<ReachAnswer, Refusal> {
+        let Ok(_permit) = self.0.tries.try_acquire() else {
+            return Err(Refusal::TooMuch {
+                why: "as many ports are being tried as may be".to_owned(),
+                of_caller: false,
+                retry_secs: 5,
+            });
+        };
+        let address = caller.seen.to_canonical();
+        let connect = TcpStream::connect((address, reach.port));
+        let cause = match timeout(REACH_WITHIN, connect).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {} s", REACH_WITHIN.as_secs())),
+        };
+        Ok(ReachAnswer {
+            address,
+            port: reach.port,
+            reached: cause.is_none(),
+            cause,
+        })
     }
 
     /// `join`: the caller takes part, goes on to, and is told of others.

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long a server may take.
@@ -66,11 +67,20 @@ pub async fn option(root: &Path, number: u8) -> Result<String, String> {
         let is_one = link.is_up && !ip.is_link_local();
         Some((ip, link.name.clone(), link.mac().filter(|_| is_one)?))
     });
+    // All at once: a machine has bridges and tunnels, too, on which nobody ever answers.
+    let mut asked = JoinSet::new();
     for (ip, name, mac) in places.take(INTERFACES_MAX) {
-        match timeout(WITHIN, ask(ip, &name, mac, number)).await {
+        asked.spawn(async move {
+            let answer = timeout(WITHIN, ask(ip, &name, mac, number)).await;
+            let answer = answer.unwrap_or_else(|_| Err("no DHCP server answers".to_owned()));
+            answer.map_err(|why| format!("{name}: {why}"))
+        });
+    }
+    while let Some(answer) = asked.join_next().await {
+        match answer {
             Ok(Ok(text)) => return Ok(text),
-            Ok(Err(why)) => last = format!("{name}: {why}"),
-            Err(_) => last = format!("{name}: no DHCP server answers"),
+            Ok(Err(why)) => last = why,
+            Err(error) => last = error.to_string(),
         }
     }
     Err(format!("no lease has option {number}, and {last}"))

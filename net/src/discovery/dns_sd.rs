@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use mdns_sd::{DaemonEvent, IfKind, Receiver, ServiceDaemon, ServiceInfo};
+use mdns_sd::{DaemonEvent, IfKind, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
 use metrics::{Counter, counter, describe_counter};
 use parking_lot::{Condvar, Mutex};
 use std::io;
@@ -85,6 +85,12 @@ impl Offer {
         })
     }
 
+    /// The name by which it is found, unless somebody else has that.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.name
+    }
+
     fn info(&self) -> mdns_sd::Result<ServiceInfo> {
         let these = match &self.addresses {
             Addresses::These(these) => these.as_slice(),
@@ -101,6 +107,37 @@ impl Offer {
         }
         Ok(info)
     }
+}
+
+/// Looks for cache hosts as clients do, until one `is_it` or `within` is over; the names of all that were found.
+///
+/// # Errors
+/// In words: this machine lets nobody ask.
+pub fn find(within: Duration, is_it: impl Fn(&str) -> bool) -> Result<Vec<String>, String> {
+    let daemon = ServiceDaemon::new().map_err(|error| error.to_string())?;
+    let until = Instant::now() + within;
+    let browsed = daemon.browse(SERVICE).map(|events| {
+        let mut found = Vec::new();
+        while let Ok(event) = events.recv_deadline(until) {
+            let ServiceEvent::ServiceResolved(one) = event else {
+                continue;
+            };
+            let whole = one.get_fullname();
+            let name = whole.strip_suffix(SERVICE).unwrap_or(whole);
+            let name = name.trim_end_matches('.').to_owned();
+            let done = is_it(&name);
+            if !found.contains(&name) {
+                found.push(name);
+            }
+            if done {
+                break;
+            }
+        }
+        found
+    });
+    // It ends by itself, whether that is waited for or not.
+    drop(daemon.shutdown());
+    browsed.map_err(|error| error.to_string())
 }
 
 /// As much of a text as one label holds.

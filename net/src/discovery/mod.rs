@@ -2,10 +2,11 @@
 //! off unless the configuration asks for it, and no trouble of it keeps anybody from being served.
 
 pub mod ad;
+pub mod cache_hosts;
 pub mod dhcp;
 pub mod dns_sd;
 pub mod links;
 pub mod names;
 #[cfg(test)]
-mod namespace;
+pub(crate) mod namespace;
 mod resolver;

@@ -7,13 +7,13 @@ use std::process::Command;
 const INSIDE: &str = "LARDER_TEST_INSIDE";
 
 /// Where programs are, with those that only root is expected to call.
-pub(super) fn path() -> String {
+pub(crate) fn path() -> String {
     std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin"
 }
 
 /// Does `what` inside a namespace, where the programs are there that it needs: by running the test `name`, which called
 /// this, once more.
-pub(super) fn inside(name: &str, programs: &[&str], what: fn()) {
+pub(crate) fn inside(name: &str, programs: &[&str], what: fn()) {
     if std::env::var_os(INSIDE).is_some() {
         return what();
     }

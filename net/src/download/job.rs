@@ -13,6 +13,7 @@ use larder_content::span::{piece_count, piece_start};
 use larder_content::{PieceId, Span};
 use larder_proto::fetch::{Failure, Job, failure_of};
 use larder_proto::http::route::OwnedRoute;
+use larder_proto::policy::Priority;
 use larder_proto::upstream::{Meaning, read_origin, retry_after};
 use larder_storage::flight::{Flight, FlightError};
 use larder_storage::record::Content;
@@ -300,6 +301,7 @@ impl Task {
         let mut filler = Filler::new(self, at);
         body.plain().await;
         loop {
+            body.belongs_to(self.content.no.get(), self.priority());
             let Some(came) = filler.pull(&mut body).await? else {
                 return self.at_the_end();
             };
@@ -308,6 +310,9 @@ impl Task {
             queue.scheduler.received(now, &self.job, came as u64);
             if !queue.scheduler.is_under_way(&self.job) {
                 return Ok(());
+            }
+            if let Some(trouble) = queue.breaks_off(&self.job) {
+                return Err(trouble);
             }
         }
     }
@@ -325,6 +330,9 @@ impl Task {
         let length = self.content.length();
         let mut claimed = 0;
         loop {
+            if let Some(trouble) = self.inner.queue.lock().breaks_off(&self.job) {
+                return Err(trouble);
+            }
             let until = at.saturating_add(ahead).min(length);
             if piece_count(until) > claimed {
                 self.take_on(Span::new(at.min(until), until));
@@ -336,6 +344,7 @@ impl Task {
                     error: FlightError::Origin,
                 });
             }
+            body.belongs_to(self.content.no.get(), self.priority());
             let chunk = body.chunk().await.map_err(|e| self.unanswered(&e))?;
             let Some(chunk) = chunk else {
                 return self.at_the_end();
@@ -360,6 +369,24 @@ impl Task {
         let queue = self.inner.queue.lock();
         let missing = queue.scheduler.missing(&self.job);
         missing.into_iter().any(|id| queue.is_watched(id))
+    }
+
+    /// Whether anybody waits for what this answer brings. On a device that is for its user to say.
+    fn priority(&self) -> Priority {
+        if self.inner.settings.load().priority == Priority::Background {
+            return Priority::Background;
+        }
+        let queue = self.inner.queue.lock();
+        let is_spare = |id: &PieceId| {
+            let want = queue.scheduler.wanted(*id);
+            want.is_some_and(|want| want.background) && !queue.is_watched(*id)
+        };
+        let missing = queue.scheduler.missing(&self.job);
+        if !missing.is_empty() && missing.iter().all(is_spare) {
+            Priority::Background
+        } else {
+            Priority::Foreground
+        }
     }
 
     fn is_over(&self) -> bool {

@@ -4,7 +4,7 @@
 //! `resolve` finds out what a URL is, for all who ask at once; `lead` puts the question to the origin. `queue` holds
 //! the flights with the scheduler that orders them, `job` is one request to an origin, `fill` places its bytes, `proving`
 //! judges them, `doubt` asks once more for those that are not what they should be, and `appeal` for the whole file. `bring`
-//! fills the store where no client waits.
+//! fills the store where no client waits, and `prefetch` does so with what clients have asked for enough of.
 //! `exchange` is the way of what is not immutable, where a client wants all of it.
 
 mod adopt;
@@ -17,6 +17,9 @@ mod fill;
 mod job;
 mod lead;
 mod owned;
+mod pause;
+mod prefetch;
+mod progress;
 mod proving;
 mod queue;
 mod reading;
@@ -26,6 +29,8 @@ mod through;
 
 pub use bring::{Bring, Brought, NotBrought};
 pub(crate) use by_peer::PeerJob;
+pub use pause::NotPaused;
+pub use progress::{Progress, UnderWay};
 pub(crate) use queue::Standing;
 pub(crate) use resolve::Outcome;
 pub use sources::{Sources, Way};
@@ -33,6 +38,7 @@ pub use through::ThroughBody;
 pub(crate) use through::end_to_end;
 
 use crate::ask::{Answer, Ask, FetchAsk, OfferAsk};
+use crate::bandwidth::Bandwidth;
 use crate::clock::Clock;
 use crate::metrics::Figures;
 use crate::origin::OriginClient;
@@ -50,6 +56,7 @@ use larder_storage::flight::FlightError;
 use larder_storage::record::Content;
 use larder_storage::store::{Filter, Store};
 use parking_lot::Mutex;
+use prefetch::Prefetching;
 use proving::Proving;
 use queue::{GivenUp, Queue, want};
 use resolve::Resolving;
@@ -78,6 +85,10 @@ const LEFT_MIN: Duration = Duration::from_secs(2);
 /// all of it; larger ones pass through.
 const UNPROVED_BYTES_MAX: u64 = 64 << 20;
 
+/// From when on pieces of a device's own download are due, by its clock, which begins with the process: nobody leaves for
+/// want of them, so that their deadlines say nothing but their order, and none of them is ever past.
+const OWN_DUE_FROM: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// When the `nth` piece of an ask is due, the first of which is due at `deadline`.
 fn due(deadline: Time, nth: u32) -> Time {
     deadline + (NEXT_PIECE_AFTER * nth).saturating_sub(SERVED_BEFORE)
@@ -97,6 +108,7 @@ pub(crate) struct Inner {
     resolving: Resolving,
     turns: Turns,
     proving: Proving,
+    prefetching: Prefetching,
     sources: Books,
     /// Where pieces come from besides origins, if they do.
     swarm: OnceLock<Arc<swarm::Shared>>,
@@ -124,10 +136,11 @@ impl Download {
             origin,
             clock,
             runtime: Handle::current(),
-            queue: Mutex::new(Queue::new(limits)),
+            queue: Mutex::new(Queue::new(limits, clock)),
             resolving: Resolving::default(),
             turns: Turns::default(),
             proving,
+            prefetching: Prefetching::default(),
             sources: Books::default(),
             swarm: OnceLock::new(),
             work: Arc::new(Notify::new()),
@@ -180,7 +193,11 @@ impl Answer for Download {
                 let inner = Arc::clone(&self.0);
                 self.0.runtime.spawn(inner.resolve(ask));
             }
-            Ask::Fetch(ask) => self.0.fetch(ask),
+            Ask::Fetch(ask) => {
+                self.asked_for(&ask);
+                self.0.fetch(ask);
+            }
+            Ask::Touched(ask) => self.touched(ask.content.no, &ask.route, [], Some(ask.client)),
             Ask::Offer(OfferAsk {
                 content,
                 swarm,
@@ -207,13 +224,20 @@ impl Inner {
         self.origin.figures()
     }
 
+    /// What all downloads share.
+    pub(crate) fn bandwidth(&self) -> &Bandwidth {
+        self.origin.bandwidth()
+    }
+
     pub(crate) fn sources_of(&self, content: ContentNo) -> Sources {
         self.sources.of(content)
     }
 
     /// A piece is kept: who brought it is written down.
     fn came(&self, content: ContentNo, way: Way, bytes: u32) {
-        self.sources.add(content, way, bytes);
+        if self.sources.add(content, way, bytes) {
+            self.figures().files_downloaded.increment(1);
+        }
         self.figures()
             .fetched_bytes(way)
             .increment(u64::from(bytes));
@@ -238,16 +262,24 @@ impl Inner {
             deadline
         };
         let left_to_peers = swarm.map_or(Time::default(), |swarm| swarm.wanted(&content, deadline));
-        let background =
-            spare_until.is_some() || self.settings.load().priority == Priority::Background;
+        let (background, own_store) = {
+            let settings = self.settings.load();
+            let background = spare_until.is_some() || settings.priority == Priority::Background;
+            (background, settings.own_store)
+        };
         let mut given_up = GivenUp::new();
         {
             let mut queue = self.queue.lock();
             for (nth, flight) in (0..).zip(flights) {
+                let due = if own_store {
+                    Time::default() + OWN_DUE_FROM + NEXT_PIECE_AFTER * flight.id().piece
+                } else {
+                    due(deadline, nth)
+                };
                 let want = Want {
                     http_not_before: left_to_peers,
                     background,
-                    ..want(&flight, due(deadline, nth))
+                    ..want(&flight, due)
                 };
                 let refused = queue.enter(&self.store, &content, &route, flight);
                 if refused.is_empty() {

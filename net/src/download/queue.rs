@@ -1,10 +1,14 @@
 //! What is to be fetched, and who waits for it: the scheduler with the flights it is about. The rule: a flight is here
 //! from the moment it is handed in until it has ended, and the scheduler knows the same pieces.
 
+use super::Trouble;
 use super::owned::Owned;
+use super::progress::{Runs, UnderWay};
+use crate::clock::Clock;
 use larder_content::{ContentNo, PieceId};
 use larder_proto::fetch::{Failure, Job, Limits, Scheduler, Want};
 use larder_proto::http::route::OwnedRoute;
+use larder_proto::policy::Priority;
 use larder_proto::time::Time;
 use larder_storage::flight::{Flight, FlightError};
 use larder_storage::record::Content;
@@ -55,6 +59,9 @@ pub(super) struct Queue {
     resting: BTreeMap<PieceId, Time>,
     /// Contents that peers are asked for as well.
     watched: HashMap<ContentNo, Watched>,
+    /// How long each content was wanted.
+    pub(super) runs: Runs,
+    clock: Clock,
     closed: bool,
 }
 
@@ -79,7 +86,7 @@ pub(crate) enum Standing {
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, clock: Clock) -> Self {
         Self {
             scheduler: Scheduler::new(limits),
             owned: HashMap::new(),
@@ -88,6 +95,8 @@ impl Queue {
             extended: BTreeMap::new(),
             resting: BTreeMap::new(),
             watched: HashMap::new(),
+            runs: Runs::default(),
+            clock,
             closed: false,
         }
     }
@@ -119,6 +128,7 @@ impl Queue {
             // The store forgot that flight, so nobody new will find it.
             Some(old) => given_up.push((old, FlightError::Origin)),
         }
+        self.runs.begins(content.no, self.clock.now());
         self.touch(id);
         given_up
     }
@@ -167,9 +177,12 @@ impl Queue {
         };
         let touched = std::mem::take(&mut watched.touched);
         let landed = std::mem::take(&mut watched.landed);
+        let is_held = self.scheduler.is_held(content);
         let standing = |piece: u32| {
             let id = PieceId { content, piece };
             match self.scheduler.wanted(id) {
+                // Peers leave off what they were asked for.
+                Some(_) if is_held => Standing::Gone,
                 Some(want) if self.scheduler.waits(id) => Standing::Waits(*want),
                 Some(_) => Standing::UnderWay,
                 None if landed.contains(&piece) => Standing::Landed,
@@ -294,6 +307,57 @@ impl Queue {
             .collect()
     }
 
+    /// Begins nothing of a content from now on, and breaks off what is under way.
+    pub(super) fn pause(&mut self, content: ContentNo) {
+        self.scheduler.hold(content);
+        self.touch_all(content);
+    }
+
+    /// The end of that. False where it was not so.
+    pub(super) fn resume(&mut self, content: ContentNo) -> bool {
+        let was_held = self.scheduler.is_held(content);
+        self.scheduler.let_go(content);
+        self.touch_all(content);
+        was_held
+    }
+
+    /// Ends all flights of a content, and breaks off what is under way.
+    pub(super) fn cancel(&mut self, content: ContentNo) -> GivenUp {
+        self.resume(content);
+        let ids = self.owned.keys().filter(|id| id.content == content);
+        let ids: Vec<PieceId> = ids.copied().collect();
+        ids.into_iter()
+            .filter_map(|id| {
+                self.scheduler.drop_want(id);
+                Some((self.leave(id)?, FlightError::Cancelled))
+            })
+            .collect()
+    }
+
+    /// Why a request that brings bytes is to be broken off, if it is: its content is held, or all of its pieces were
+    /// called off.
+    pub(super) fn breaks_off(&self, job: &Job) -> Option<Trouble> {
+        let failure = if self.scheduler.is_held(job.content) {
+            Failure::Held
+        } else if self
+            .scheduler
+            .brings_none(job, |id| self.owned.contains_key(&id))
+        {
+            Failure::Final
+        } else {
+            return None;
+        };
+        let error = FlightError::Cancelled;
+        Some(Trouble { failure, error })
+    }
+
+    fn touch_all(&mut self, content: ContentNo) {
+        let wanted: Vec<PieceId> = self.scheduler.of(content).collect();
+        for id in wanted {
+            self.touch(id);
+        }
+    }
+
     /// Takes out everything of a content that is not under way.
     pub(super) fn superseded(&mut self, content: ContentNo) -> GivenUp {
         let of_it: Vec<PieceId> = self
@@ -374,12 +438,41 @@ impl Queue {
             .collect()
     }
 
+    /// The downloads of which something is wanted.
+    pub(super) fn under_way(&self) -> HashMap<ContentNo, UnderWay> {
+        let mut all: HashMap<ContentNo, UnderWay> = HashMap::new();
+        for (no, source) in &self.sources {
+            let content = Arc::clone(&source.content);
+            let under_way = UnderWay {
+                content,
+                pieces: source.flights,
+                http_requests: 0,
+                priority: Priority::Background,
+            };
+            all.insert(*no, under_way);
+        }
+        for id in self.owned.keys() {
+            let want = self.scheduler.wanted(*id);
+            let is_spare = want.is_none_or(|want| want.background) && !self.is_watched(*id);
+            if let Some(one) = all.get_mut(&id.content).filter(|_| !is_spare) {
+                one.priority = Priority::Foreground;
+            }
+        }
+        for no in self.scheduler.origin_requests() {
+            if let Some(one) = all.get_mut(&no) {
+                one.http_requests += 1;
+            }
+        }
+        all
+    }
+
     fn leave(&mut self, id: PieceId) -> Option<Owned> {
         let owned = self.owned.remove(&id)?;
         if let Some(source) = self.sources.get_mut(&id.content) {
             source.flights -= 1;
             if source.flights == 0 {
                 self.sources.remove(&id.content);
+                self.runs.rests(id.content, self.clock.now());
             }
         }
         Some(owned)

@@ -98,16 +98,18 @@ impl Sources {
 pub(super) struct Books(Mutex<HashMap<ContentNo, Sources>>);
 
 impl Books {
-    /// A piece of so many bytes was kept.
-    pub(super) fn add(&self, content: ContentNo, way: Way, bytes: u32) {
+    /// A piece of so many bytes was kept. True where it is the first of its content.
+    pub(super) fn add(&self, content: ContentNo, way: Way, bytes: u32) -> bool {
         let mut books = self.0.lock();
+        let is_first = !books.contains_key(&content);
         if books.len() >= CONTENTS_MAX
-            && !books.contains_key(&content)
+            && is_first
             && let Some(one) = books.keys().next().copied()
         {
             books.remove(&one);
         }
         books.entry(content).or_default().add(way, u64::from(bytes));
+        is_first
     }
 
     pub(super) fn of(&self, content: ContentNo) -> Sources {

@@ -2,6 +2,7 @@
 //! more, so that whatever is said to a client by HTTP is said the same way by HTTPS.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -13,6 +14,9 @@ pub(crate) trait ClientIo: AsyncRead + AsyncWrite + Send + Sync + Unpin {
         0
     }
 
+    /// From where it has come; None where the kernel does not know any more.
+    fn from(&self) -> Option<IpAddr>;
+
     /// How many bytes one write takes at once, whether the client reads or not, if all before were flushed. None: it
     /// takes no more than the socket does.
     fn takes_at_once(&self) -> Option<u32> {
@@ -20,7 +24,12 @@ pub(crate) trait ClientIo: AsyncRead + AsyncWrite + Send + Sync + Unpin {
     }
 }
 
-impl ClientIo for tokio::net::TcpStream {}
+impl ClientIo for tokio::net::TcpStream {
+    fn from(&self) -> Option<IpAddr> {
+        let address = self.peer_addr().ok()?;
+        Some(address.ip().to_canonical())
+    }
+}
 
 /// Waits until nothing is kept back; fails where the client takes nothing for as long as `stall`.
 pub(crate) async fn flush(socket: &mut dyn ClientIo, stall: Duration) -> io::Result<()> {

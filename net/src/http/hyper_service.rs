@@ -21,9 +21,11 @@ use crate::metrics::Figures;
 use crate::origin::BoxError;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
+use larder_content::ContentNo;
 use larder_proto::answer::CacheStatus;
 use metrics::Counter;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -45,8 +47,17 @@ struct Inner {
     served: Counter,
     /// How many connections there are.
     open: watch::Sender<usize>,
-    /// No further requests are taken.
-    draining: watch::Sender<bool>,
+    taking: watch::Sender<Taking>,
+}
+
+/// Which requests are taken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Taking {
+    All,
+    /// One more on each connection.
+    Last,
+    /// Those that have begun to come, and the first of a connection that is new.
+    None,
 }
 
 impl HyperService {
@@ -68,7 +79,7 @@ impl HyperService {
             runtime: Handle::current(),
             https: false,
             open: watch::Sender::new(0),
-            draining: watch::Sender::new(false),
+            taking: watch::Sender::new(Taking::All),
         }))
     }
 
@@ -83,7 +94,7 @@ impl HyperService {
             https: true,
             served: inner.figures.requests_by_tls.clone(),
             open: watch::Sender::new(0),
-            draining: watch::Sender::new(false),
+            taking: watch::Sender::new(Taking::All),
         }))
     }
 
@@ -98,19 +109,33 @@ impl HyperService {
         &self.0.figures
     }
 
+    /// A client that came to no terms by TLS is noted.
+    pub(super) fn note_no_tls(&self, from: Option<IpAddr>) {
+        let now = self.0.download.clock().now();
+        let clients = &self.0.figures.clients;
+        clients.met(from, now, |client| client.tls_failed += 1);
+    }
+
     /// The settings in force.
     pub(super) fn settings(&self) -> Arc<Settings> {
         self.0.settings.load_full()
     }
 
+    /// Says `Connection: close` on every answer from now on. What is idle stays open: the next request may be on its way.
+    pub fn last_answers(&self) {
+        self.0
+            .taking
+            .send_modify(|taking| *taking = (*taking).max(Taking::Last));
+    }
+
     /// Takes no further request.
     pub(super) fn stop_taking(&self) {
-        self.0.draining.send_replace(true);
+        self.0.taking.send_replace(Taking::None);
     }
 
     /// How many connections there are.
-    #[cfg(test)]
-    pub(crate) fn open(&self) -> usize {
+    #[must_use]
+    pub fn open(&self) -> usize {
         *self.0.open.borrow()
     }
 
@@ -171,12 +196,38 @@ impl Drop for Open {
     }
 }
 
+/// What was answered, and to whom.
+#[derive(Debug, Default)]
+struct Said {
+    to: Option<IpAddr>,
+    status: Option<(u16, Option<CacheStatus>)>,
+    /// The host that was asked for, where it is known and the answer is an error that clients leave for.
+    host: Option<String>,
+    /// What was sent is of this content.
+    sends: Option<ContentNo>,
+    /// Bytes of the body that were sent.
+    body_bytes: u64,
+}
+
 impl Inner {
     /// Counts an answer.
-    fn count(&self, said: Option<(u16, Option<CacheStatus>)>) {
-        if let Some((status, cache)) = said {
+    fn count(&self, said: &Said) {
+        if let Some((status, cache)) = said.status {
             self.served.increment(1);
             self.figures.request(status, cache);
+            let now = self.download.clock().now();
+            self.figures.clients.met(said.to, now, |client| {
+                client.answered(status, cache, said.host.as_deref(), said.sends, now);
+                match cache {
+                    Some(
+                        CacheStatus::Hit
+                        | CacheStatus::Stale
+                        | CacheStatus::Updating
+                        | CacheStatus::Revalidated,
+                    ) => client.sent(said.body_bytes, 0),
+                    _ => client.sent(0, said.body_bytes),
+                }
+            });
         }
     }
 }

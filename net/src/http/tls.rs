@@ -17,11 +17,12 @@ use std::fmt;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 /// Threads that wait for disks, for each that serves.
 const DISK_THREADS: usize = 16;
@@ -31,6 +32,12 @@ const LISTEN_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long disk reads may hold up the end.
 const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often a thread shows that it turns; twice in the second that is promised.
+const TURN_EVERY: Duration = Duration::from_millis(500);
+
+/// How often a stop looks whether all are gone.
+const STOP_LOOK: Duration = Duration::from_millis(20);
 
 /// The running listeners for HTTPS.
 pub struct TlsPlane {
@@ -45,6 +52,8 @@ struct Shared {
     /// One for each thread.
     lanes: Vec<Lane>,
     stage: watch::Sender<Stage>,
+    /// Listeners on which a connection may still be accepted.
+    accepting: AtomicUsize,
     /// Open while the plane lives, also when it drains: connections wait in them.
     listeners: Vec<TcpListener>,
 }
@@ -54,6 +63,8 @@ struct Lane {
     sockets: mpsc::UnboundedSender<TcpStream>,
     /// Connections that it has or will have.
     connections: AtomicUsize,
+    /// Grows as long as the thread turns.
+    turns: AtomicU64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -89,10 +100,10 @@ impl TlsPlane {
         let (lanes, receivers): (Vec<_>, Vec<_>) = (0..threads)
             .map(|_| {
                 let (sockets, received) = mpsc::unbounded_channel();
-                let connections = AtomicUsize::new(0);
                 let lane = Lane {
                     sockets,
-                    connections,
+                    connections: AtomicUsize::new(0),
+                    turns: AtomicU64::new(0),
                 };
                 (lane, received)
             })
@@ -103,6 +114,7 @@ impl TlsPlane {
             figures: Figures::new(),
             lanes,
             stage: watch::Sender::new(Stage::Serving),
+            accepting: AtomicUsize::new(listeners.len()),
             listeners,
         });
         let mut plane = Self {
@@ -130,6 +142,18 @@ impl TlsPlane {
         self.common.lanes.iter().map(open).sum()
     }
 
+    /// A number for each thread that grows at least once a second: one that stands still hangs.
+    #[must_use]
+    pub fn turns(&self) -> Vec<u64> {
+        let turns = |lane: &Lane| lane.turns.load(Ordering::Relaxed);
+        self.common.lanes.iter().map(turns).collect()
+    }
+
+    /// Says `Connection: close` on every answer from now on; new connections are accepted, and idle ones stay open.
+    pub fn last_answers(&self) {
+        self.common.service.last_answers();
+    }
+
     /// Stops accepting (connections wait in the listening sockets); idle connections are closed, and others told that
     /// nothing follows.
     pub fn drain(&self) {
@@ -141,7 +165,7 @@ impl TlsPlane {
     /// Says whether nothing had to be cut. To be called within a tokio runtime.
     pub async fn stop(self, cut_after: Duration) -> bool {
         self.drain();
-        let whole = self.common.service.drain(cut_after).await;
+        let whole = timeout(cut_after, self.none_left()).await.is_ok();
         self.common.stage.send_replace(Stage::Over);
         for thread in self.threads {
             let joined = tokio::task::spawn_blocking(|| thread.join()).await;
@@ -150,6 +174,17 @@ impl TlsPlane {
             }
         }
         whole
+    }
+}
+
+impl TlsPlane {
+    /// Waits until no connection is left, those that shake hands among them. The counts are told by nobody, and a stop
+    /// is rare.
+    async fn none_left(&self) {
+        // In this order: what is accepted no more is counted.
+        while self.common.accepting.load(Ordering::Acquire) > 0 || self.connections() > 0 {
+            tokio::time::sleep(STOP_LOOK).await;
+        }
     }
 }
 
@@ -188,9 +223,15 @@ fn run(
 ) {
     runtime.block_on(async {
         let mut stage = common.stage.subscribe();
+        let mut turn = tokio::time::interval(TURN_EVERY);
+        let turns = &common.lanes[number].turns;
         let threads = common.lanes.len();
         for listener in (0..common.listeners.len()).filter(|each| each % threads == number) {
-            tokio::spawn(accept(Arc::clone(common), listener));
+            let common = Arc::clone(common);
+            tokio::spawn(async move {
+                accept(&common, listener).await;
+                common.accepting.fetch_sub(1, Ordering::Release);
+            });
         }
         let under_way = Arc::new(UnderWay::default());
         loop {
@@ -200,6 +241,9 @@ fn run(
                     let open = Open::new(Arc::clone(common), number);
                     tokio::spawn(serve(open, socket, Arc::clone(&under_way)));
                 }
+                _ = turn.tick() => {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                }
                 _ = stage.wait_for(|stage| *stage == Stage::Over) => return,
             }
         }
@@ -208,7 +252,7 @@ fn run(
 }
 
 /// Accepts on one listener, and gives each connection to the thread that has the fewest.
-async fn accept(common: Arc<Shared>, listener: usize) {
+async fn accept(common: &Shared, listener: usize) {
     let mut stage = common.stage.subscribe();
     let listener = match common.listeners[listener]
         .try_clone()
@@ -260,9 +304,12 @@ async fn serve(open: Open, socket: TcpStream, under_way: Arc<UnderWay>) {
     };
     let common = &open.common;
     let limit = Duration::from_millis(common.service.settings().handshake_timeout_ms);
+    let from = crate::http::client_io::ClientIo::from(&socket);
     let shaken = handshake::shake(socket, &common.config, &under_way, limit, &common.figures);
-    if let Some(stream) = shaken.await {
-        common.service.serve(Box::new(stream)).await;
+    match shaken.await {
+        Ok(stream) => common.service.serve(Box::new(stream)).await,
+        Err(true) => common.service.note_no_tls(from),
+        Err(false) => {}
     }
 }
 

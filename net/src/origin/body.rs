@@ -9,10 +9,12 @@ use super::cache_host::Blame;
 use super::connect::Stream;
 use super::error::OriginError;
 use super::pool::Lease;
+use crate::bandwidth::Allowance;
 use crate::download::Way;
-use crate::metrics::Figures;
+use crate::metrics::{Coming, Figures};
 use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use larder_proto::policy::Priority;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -42,10 +44,14 @@ pub struct OriginBody {
     timer: Pin<Box<Sleep>>,
     waiting: bool,
     figures: Arc<Figures>,
+    /// None once it has ended.
+    coming: Option<Coming>,
     /// Who sends it.
     way: Way,
     /// Who is told where it is not the origin's, and breaks off.
     blame: Option<Box<Blame>>,
+    /// How much of it may be read now.
+    allowance: Allowance,
 }
 
 /// Where its bytes come from.
@@ -101,6 +107,7 @@ impl OriginBody {
         origin: String,
         stall: Duration,
         figures: Arc<Figures>,
+        allowance: Allowance,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep(stall));
         let mut body = Self {
@@ -112,9 +119,11 @@ impl OriginBody {
             stall,
             timer,
             waiting: false,
+            coming: Some(Coming::new(&figures, Way::Http)),
             figures,
             way: Way::Http,
             blame: None,
+            allowance,
         };
         if body.is_end_stream() {
             body.end();
@@ -125,6 +134,23 @@ impl OriginBody {
     /// Somebody else than the origin sends it.
     pub(super) fn came_by(&mut self, way: Way, blame: Blame) {
         (self.way, self.blame) = (way, Some(Box::new(blame)));
+        if self.coming.is_some() {
+            self.coming = Some(Coming::new(&self.figures, way));
+        }
+    }
+
+    /// Which download its bytes are part of, and whether somebody waits for them at present.
+    pub(crate) fn belongs_to(&mut self, download: u64, priority: Priority) {
+        self.allowance.belongs_to(download, priority);
+    }
+
+    /// How many bytes may be read now. While none may, nobody waits for the origin.
+    fn poll_allowed(&mut self, cx: &mut Context<'_>, want: usize) -> Poll<usize> {
+        let allowed = self.allowance.poll(cx, want);
+        if allowed.is_pending() {
+            self.waiting = false;
+        }
+        allowed
     }
 
     /// Who sends it.
@@ -134,6 +160,7 @@ impl OriginBody {
     }
 
     fn broke(&mut self) {
+        self.coming = None;
         self.lease = None;
         if let Some(blame) = self.blame.take() {
             blame.broke();
@@ -179,9 +206,12 @@ impl OriginBody {
         cx: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<Result<usize, OriginError>> {
-        if let Flow::Plain(plain) = &mut self.flow {
-            let read = plain.poll_read(cx, into);
-            return self.plain_read(cx, read);
+        if matches!(self.flow, Flow::Plain(_)) {
+            let most = ready!(self.poll_allowed(cx, into.len()));
+            if let Flow::Plain(plain) = &mut self.flow {
+                let read = plain.poll_read(cx, &mut into[..most]);
+                return self.plain_read(cx, read);
+            }
         }
         while self.rest.is_empty() {
             match ready!(self.poll_framed(cx)) {
@@ -231,6 +261,7 @@ impl OriginBody {
     }
 
     fn end(&mut self) {
+        self.coming = None;
         let Some(lease) = self.lease.take() else {
             return;
         };
@@ -267,7 +298,11 @@ impl OriginBody {
 
     fn came(&mut self, count: usize) {
         self.waiting = false;
+        self.allowance.came(count);
         self.figures.origin_bytes.increment(count as u64);
+        if self.way == Way::CacheServer {
+            self.figures.cache_server_bytes.increment(count as u64);
+        }
     }
 
     fn broken(&mut self, cause: String) -> OriginError {
@@ -299,10 +334,15 @@ impl OriginBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
+        // At the end there is nothing to be granted.
+        let most = match self.size_hint().exact() {
+            Some(0) => CHUNK_BYTES,
+            _ => ready!(self.poll_allowed(cx, CHUNK_BYTES)),
+        };
         let incoming = match &mut self.flow {
             Flow::Framed(incoming) => incoming,
             Flow::Plain(plain) => {
-                let mut chunk = vec![0; CHUNK_BYTES];
+                let mut chunk = vec![0; most];
                 let read = plain.poll_read(cx, &mut chunk);
                 return match ready!(self.plain_read(cx, read)) {
                     Ok(0) => Poll::Ready(None),

@@ -164,6 +164,16 @@ async fn race(addresses: Vec<SocketAddr>, network: &Arc<dyn Network>) -> io::Res
     }
 }
 
+impl Stream {
+    /// The connection below.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

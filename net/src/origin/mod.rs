@@ -20,6 +20,7 @@ pub(crate) use interim::{HearInterim, Interim, interim};
 pub use network::{Doing, Network, SystemNetwork};
 pub use pool::{BoxError, Lane, RequestBody};
 
+use crate::bandwidth::Bandwidth;
 use crate::metrics::{Astray, Figures};
 use crate::settings::{Proxy, Settings};
 use ::http::header::{
@@ -115,6 +116,7 @@ struct Inner {
     network: Arc<dyn Network>,
     proxy: Knowledge,
     cache_hosts: cache_host::Known,
+    bandwidth: Bandwidth,
     swept: AtomicBool,
 }
 
@@ -136,6 +138,7 @@ impl OriginClient {
             network,
             proxy: Knowledge::default(),
             cache_hosts: cache_host::Known::default(),
+            bandwidth: Bandwidth::new(Arc::clone(&settings)),
             settings,
             figures,
             pool: Arc::new(Pool::default()),
@@ -148,6 +151,11 @@ impl OriginClient {
     #[must_use]
     pub fn figures(&self) -> &Arc<Figures> {
         &self.0.figures
+    }
+
+    /// What all downloads share, those from peers as well.
+    pub(crate) fn bandwidth(&self) -> &Bandwidth {
+        &self.0.bandwidth
     }
 
     /// What is wrong with the upstream proxy, in words; nothing where there is none.
@@ -400,6 +408,10 @@ impl OriginClient {
                     let lease = Lease::new(&self.0.pool, place.clone(), link, permit);
                     let stall = Duration::from_millis(settings.origin_stall_timeout_ms);
                     let keeps = keeps_open(parts.version, &parts.headers);
+                    let mut allowance = self.0.bandwidth.allowance(settings.priority, true);
+                    if let Some(socket) = lease.socket() {
+                        allowance.comes_on(socket);
+                    }
                     let body = OriginBody::new(
                         incoming,
                         lease,
@@ -407,6 +419,7 @@ impl OriginClient {
                         origin,
                         stall,
                         Arc::clone(&self.0.figures),
+                        allowance,
                     );
                     let origin = place.origin.clone();
                     return Ok(OriginAnswer {

@@ -3,6 +3,7 @@
 
 use super::connect::Stream;
 use super::guard::Target;
+use crate::bandwidth::Socket;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -84,6 +85,7 @@ struct Idle {
 pub(super) struct Link {
     pub(super) sender: SendRequest<RequestBody>,
     drive: Drive,
+    socket: Option<Arc<Socket>>,
 }
 
 /// The task that drives a connection. Dropped, it ends, and so the socket is closed.
@@ -101,6 +103,11 @@ impl Link {
     /// # Errors
     /// hyper's.
     pub(super) async fn open(stream: Stream) -> hyper::Result<Self> {
+        let socket = Socket::of(stream.tcp());
+        Self::open_with(stream, socket).await
+    }
+
+    async fn open_with(stream: Stream, socket: Option<Arc<Socket>>) -> hyper::Result<Self> {
         let shaken = Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, mut connection) = shaken?;
         let (leave, left) = oneshot::channel();
@@ -116,7 +123,11 @@ impl Link {
         });
         let leave = Some(leave);
         let drive = Drive { leave, task };
-        Ok(Self { sender, drive })
+        Ok(Self {
+            sender,
+            drive,
+            socket,
+        })
     }
 
     /// Stops speaking HTTP, wherever the answer is. None where the connection is over.
@@ -138,6 +149,7 @@ pub(super) struct Lease {
     place: Place,
     /// None: it is with who reads it, without its HTTP.
     link: Option<Link>,
+    socket: Option<Arc<Socket>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -151,9 +163,15 @@ impl Lease {
         Self {
             pool: Arc::clone(pool),
             place,
+            socket: link.socket.clone(),
             link: Some(link),
             _permit: permit,
         }
+    }
+
+    /// The connection's socket, where it can be told how much may be on its way.
+    pub(super) fn socket(&self) -> Option<&Arc<Socket>> {
+        self.socket.as_ref()
     }
 
     /// The connection without its HTTP; None where it is over, and then it can not be kept.
@@ -164,7 +182,7 @@ impl Lease {
     /// Keeps a connection that was taken out of its HTTP: the answer was read to its last byte and not further.
     pub(super) fn give_back_bare(mut self, stream: Stream) {
         // It only looks as if it might wait; were it to, one connection would be closed.
-        let mut opening = std::pin::pin!(Link::open(stream));
+        let mut opening = std::pin::pin!(Link::open_with(stream, self.socket.take()));
         let mut cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(Ok(link)) = opening.as_mut().poll(&mut cx) {
             self.link = Some(link);
@@ -179,6 +197,7 @@ impl Lease {
             place,
             link,
             _permit,
+            ..
         } = self;
         let Some(link) = link.filter(|link| !link.sender.is_closed()) else {
             return;

@@ -3,6 +3,7 @@
 //!
 //! What is said and when is decided by [`larder_proto::swarm::session`]; here is the socket.
 
+use crate::bandwidth::{Allowance, Socket};
 use crate::clock::Clock;
 use crate::links::Direction;
 use crate::settings::Settings;
@@ -12,12 +13,14 @@ use larder_proto::bucket::Take;
 use larder_proto::swarm::session::{Action, Event, Limits, Session, Why};
 use larder_proto::swarm::{Bitfield, Block, PeerId};
 use larder_proto::time::Time;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What is read at a time: about a block, so that as much is held of each connection.
@@ -34,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) length: u64,
     /// The pieces that are here: the peer is told.
     pub(crate) have: Bitfield,
+    /// What shows our group; zeros where we belong to none.
+    pub(crate) mark: [u8; 4],
     /// How long opening the connection may take.
     pub(crate) connect_timeout: Duration,
     /// Whose links say how fast it may be read from.
@@ -100,6 +105,7 @@ pub(crate) async fn run(
     clock: Clock,
     limits: Limits,
     mut orders: UnboundedReceiver<Order>,
+    mut allowance: Allowance,
     tell: impl Fn(News<'_>),
 ) {
     let began = clock.now();
@@ -111,22 +117,29 @@ pub(crate) async fn run(
         Ok(stream) => stream,
         Err(error) => return tell(News::Closed(&Over::NotConnected(error))),
     };
+    // Held as long as the connection is.
+    let socket = Socket::of(&stream);
+    if let Some(socket) = &socket {
+        allowance.comes_on(socket);
+    }
     let now = clock.now();
     let Target {
         me,
         swarm,
         length,
         have,
+        mark,
         address,
         settings,
         ..
     } = target;
     let mut link = Link {
-        session: Session::outgoing(me, swarm, length, have, now),
+        session: Session::outgoing_marked(me, swarm, length, have, mark, now),
         limits,
         clock,
         tell,
         coming: Vec::new(),
+        allowance,
         round_trip: now.since(began),
         settings,
         from: address.ip(),
@@ -136,6 +149,18 @@ pub(crate) async fn run(
     (link.tell)(News::Closed(&Over::Session(why)));
 }
 
+/// Reads as much as may be read, once that is anything. Dropped, it has read nothing.
+async fn read(
+    from: &mut ReadHalf<'_>,
+    buf: &mut [u8],
+    allowance: &mut Allowance,
+) -> io::Result<usize> {
+    let most = poll_fn(|cx| allowance.poll(cx, buf.len())).await;
+    let count = from.read(&mut buf[..most]).await?;
+    allowance.came(count);
+    Ok(count)
+}
+
 struct Link<T> {
     session: Session,
     limits: Limits,
@@ -143,6 +168,8 @@ struct Link<T> {
     tell: T,
     /// The block that is coming in.
     coming: Vec<u8>,
+    /// How much may be read now.
+    allowance: Allowance,
     round_trip: Duration,
     settings: Arc<ArcSwap<Settings>>,
     from: IpAddr,
@@ -174,7 +201,7 @@ impl<T: Fn(News<'_>)> Link<T> {
                     Some(order) => self.obey(order),
                     None => self.apply(Event::Stop),
                 },
-                read = reader.read(&mut buf[..room]), if reads => {
+                read = read(&mut reader, &mut buf[..room], &mut self.allowance), if reads => {
                     match read {
                         Ok(0) => self.apply(Event::Ended),
                         Ok(count) => {

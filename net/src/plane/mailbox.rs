@@ -2,13 +2,16 @@
 //! and reads its mail in its next turn.
 
 use crate::ask::Resolution;
+use crate::uploads::Noted;
 use crossbeam::queue::SegQueue;
 use larder_content::PieceId;
+use larder_proto::clients::Book;
 use larder_storage::driver::{Token, Wake};
 use larder_storage::flight::Watch;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 /// What is spoken on a connection.
@@ -40,6 +43,10 @@ pub(crate) enum Note {
     Landed(PieceId),
     /// A piece is on its way in from its origin, which peers on links are told.
     Coming(PieceId),
+    /// Somebody wants to know what was noted of clients, and of what peers were sent.
+    Clients(Sender<(Book, Noted)>),
+    /// Let each answer say that it is the last one; go on accepting.
+    Last,
     /// Stop accepting, end connections as they become idle.
     Drain,
     /// End now.
@@ -58,6 +65,8 @@ pub(crate) struct Mailbox {
     pub(crate) turns: AtomicU64,
     /// Its thread runs.
     pub(crate) alive: AtomicBool,
+    /// It may still accept connections, or has some that are not counted yet.
+    pub(crate) accepting: AtomicBool,
 }
 
 impl Mailbox {
@@ -69,6 +78,7 @@ impl Mailbox {
             peers: AtomicUsize::new(0),
             turns: AtomicU64::new(0),
             alive: AtomicBool::new(false),
+            accepting: AtomicBool::new(false),
         }
     }
 
@@ -76,6 +86,7 @@ impl Mailbox {
     pub(crate) fn open(&self, wake: Arc<dyn Wake>) {
         // A shard opens its mailbox once.
         let _ = self.wake.set(wake);
+        self.accepting.store(true, Ordering::Release);
         self.alive.store(true, Ordering::Release);
     }
 

@@ -2,9 +2,12 @@
 //! that was accepted is answered or told to come back.
 
 mod mailbox;
+pub(crate) mod permit;
 pub(crate) mod shard;
 mod timers;
 mod uploads;
+
+pub use permit::{Monthly, Surroundings};
 
 use crate::ask::Answer;
 use crate::clock::Clock;
@@ -68,6 +71,10 @@ pub struct PlaneParts {
     pub clock: Clock,
     /// Who this appliance is among peers.
     pub peer_id: PeerId,
+    /// Where it is and what it is like, for whom it may give pieces to.
+    pub surroundings: Arc<ArcSwap<Surroundings>>,
+    /// What may go to Internet peers.
+    pub monthly: Arc<Monthly>,
 }
 
 impl fmt::Debug for PlaneParts {
@@ -207,6 +214,42 @@ impl Plane {
         self.mailboxes.iter().map(open).sum()
     }
 
+    /// Puts what the shard threads have noted of clients, and of what peers were sent, into the books of all of them.
+    /// Waits for them, at most `patience`: what comes later is there the next time.
+    pub fn gather_clients(&self, patience: Duration) {
+        let (tell, told) = mpsc::channel();
+        for mailbox in &self.mailboxes {
+            if mailbox.alive.load(Ordering::Acquire) {
+                mailbox.tell(Note::Clients(tell.clone()));
+            }
+        }
+        drop(tell);
+        let end = Instant::now() + patience;
+        let figures = &self.common.parts.figures;
+        let mut of_peers = Vec::with_capacity(self.mailboxes.len());
+        while let Ok((book, noted)) =
+            told.recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            figures.clients.join(book);
+            of_peers.push(noted);
+        }
+        figures.uploads.join(of_peers);
+    }
+
+    /// Says `Connection: close` on every answer from now on, so that clients come again by a new connection. New ones
+    /// are accepted, and idle ones stay open: the next request may be on its way.
+    pub fn last_answers(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.tell(Note::Last);
+        }
+    }
+
+    /// Whether a connection may still be accepted, or was and is not counted yet.
+    fn accepting(&self) -> bool {
+        let accepting = |mailbox: &Arc<Mailbox>| mailbox.accepting.load(Ordering::Acquire);
+        self.mailboxes.iter().any(accepting)
+    }
+
     /// Stops accepting (connections wait in the listening sockets) and says `Connection: close` on every answer from
     /// now on; idle connections are closed at once.
     pub fn drain(&self) {
@@ -220,7 +263,8 @@ impl Plane {
         self.drain();
         let end = Instant::now() + cut_after;
         // Both under a second: the count is told by nobody, and a stop is rare.
-        while self.connections() > 0 && Instant::now() < end {
+        // In this order: what is accepted no more is counted.
+        while (self.accepting() || self.connections() > 0) && Instant::now() < end {
             thread::park_timeout(STOP_LOOK);
         }
         for mailbox in &self.mailboxes {

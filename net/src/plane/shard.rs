@@ -2,14 +2,18 @@
 //! happened, does for a while what can be done without waiting, and waits once; nothing here blocks but that wait.
 
 mod body;
+mod clients;
 mod decide;
+mod ending;
 mod link;
 mod peer;
+mod permit;
 
 pub(crate) use body::failure;
 pub(crate) use decide::Stored;
 pub(crate) use link::Before;
 
+use crate::clients::OF_A_SHARD_MAX;
 use crate::http::handoff::HandedOver;
 use crate::http::small::write_refusal;
 use crate::plane::mailbox::{Mailbox, Note, Speaks};
@@ -17,7 +21,9 @@ use crate::plane::timers::Timers;
 use crate::plane::uploads::{Allowance, Uploads};
 use crate::plane::{PlaneParts, ShardReport};
 use crate::settings::Settings;
+use clients::Over;
 use larder_proto::answer::http_date;
+use larder_proto::clients::Book;
 use larder_proto::http::conn::{Action, Conn, Event as Happened, Refuse};
 use larder_proto::time::{Time, UnixSecs};
 use larder_storage::arena::Arena;
@@ -27,6 +33,7 @@ use larder_storage::flight::Flight;
 use larder_storage::store::{DiskPiece, SlabRead};
 use link::{Brain, Link, Links, Patience};
 use peer::Peers;
+use permit::Permit;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, TcpListener};
@@ -97,6 +104,7 @@ pub(crate) struct Shard {
     settings: Arc<Settings>,
     patience: Patience,
     peers: Peers,
+    permit: Permit,
     /// What may be sent to peers without asking again.
     allowance: Allowance,
     now: Time,
@@ -114,8 +122,11 @@ pub(crate) struct Shard {
     claims: Vec<Arc<Flight>>,
     /// Listeners to listen on again, and when.
     paused: Vec<(Time, u32)>,
+    /// What was noted of clients since somebody asked.
+    clients: Book,
     /// Bytes for connections that are gone, so that the driver gets its buffers back.
     discarded: Vec<u8>,
+    last_answers: bool,
     draining: bool,
     stopping: bool,
 }
@@ -151,6 +162,7 @@ impl Shard {
                 common.mailboxes.len(),
                 options.seed ^ number as u64,
             ),
+            permit: Permit::new(&common, &settings),
             allowance: Allowance::default(),
             settings,
             now,
@@ -163,7 +175,9 @@ impl Shard {
             news: VecDeque::new(),
             claims: Vec::new(),
             paused: Vec::new(),
+            clients: Book::new(OF_A_SHARD_MAX),
             discarded: Vec::new(),
+            last_answers: false,
             draining: false,
             stopping: false,
             common,
@@ -212,10 +226,11 @@ impl Shard {
             for token in due.drain(..) {
                 self.due(token);
             }
+            self.look_who_may_ask();
             self.turn_slots();
             self.serve_line();
             self.listen_again();
-            if self.stopping && self.links.len() == 0 {
+            if self.is_over() {
                 return Ok(());
             }
         }
@@ -326,24 +341,10 @@ impl Shard {
             }
             Note::Landed(id) => self.landed(id),
             Note::Coming(id) => self.coming(id),
-            Note::Drain => {
-                self.draining = true;
-                for listener in 0..self.common.listeners.len() {
-                    self.driver
-                        .unlisten(u32::try_from(listener).unwrap_or(u32::MAX));
-                }
-                self.tell_all(Happened::Drain);
-            }
-            Note::Stop => {
-                self.stopping = true;
-                self.tell_all(Happened::Stop);
-            }
-        }
-    }
-
-    fn tell_all(&mut self, event: Happened) {
-        for token in self.links.tokens() {
-            self.tell(token, event);
+            Note::Clients(to) => self.give_clients(&to),
+            Note::Last => self.say_last(),
+            Note::Drain => self.drain(),
+            Note::Stop => self.stop(),
         }
     }
 
@@ -384,6 +385,8 @@ impl Shard {
         let token = self.links.add(|token| Link::new(socket, token, conn));
         let event = if self.stopping {
             Happened::Stop
+        } else if self.last_answers {
+            Happened::Last
         } else {
             // A connection begins as one that has something to look at.
             Happened::Arrived
@@ -508,7 +511,7 @@ impl Shard {
                     if cut {
                         self.common.parts.figures.cut.increment(1);
                     }
-                    self.count(link);
+                    self.count(link, if cut { Over::Cut } else { Over::Left });
                     return Fate::Closed;
                 }
             };
@@ -551,7 +554,8 @@ impl Shard {
     }
 
     /// Counts the answer at hand, once.
-    fn count(&mut self, link: &mut Link) {
+    fn count(&mut self, link: &mut Link, over: Over) {
+        self.note_answer(link, over);
         if let Some((status, cache)) = link.said.take() {
             let figures = &self.common.parts.figures;
             figures.request(status, cache);
@@ -560,6 +564,7 @@ impl Shard {
     }
 
     fn gone(&mut self, link: &mut Link) {
+        self.note_sent(link);
         link.unwatch();
         self.links.remove(link.token);
         self.mailbox.connections.fetch_sub(1, Ordering::Relaxed);
@@ -573,6 +578,7 @@ impl Shard {
 impl Drop for Shard {
     fn drop(&mut self) {
         self.mailbox.alive.store(false, Ordering::Release);
+        self.mailbox.accepting.store(false, Ordering::Release);
         self.mailbox.connections.store(0, Ordering::Relaxed);
         self.mailbox.peers.store(0, Ordering::Release);
     }

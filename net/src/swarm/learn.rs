@@ -7,6 +7,7 @@ use crate::download::Outcome;
 use larder_content::phf::Phf;
 use larder_content::{PieceId, UrlKey};
 use larder_proto::policy::mode;
+use larder_proto::renewal::is_same_version;
 use larder_proto::tracker::message::{ContentPolicy, Trust};
 use larder_proto::tracker::query::{Named, PolicyQuery};
 use larder_storage::proof::PieceHashes;
@@ -138,6 +139,12 @@ impl Shared {
         let url = &content.record().url;
         if phf.length() != content.length() {
             tracing::info!(%url, says = phf.length(), has = content.length(), "the coordinator knows hashes of another version of an object; they are not used");
+            return None;
+        }
+        if let (Some(then), Some(now)) = (&policy.etag, &content.record().etag)
+            && !is_same_version(then, now)
+        {
+            tracing::info!(%url, says = %then, has = %now, "the coordinator knows hashes of another version of an object; they are not used");
             return None;
         }
         let id = phf.content_id();

@@ -137,6 +137,7 @@ impl Shared {
     }
 
     fn joined(&self, due: &Due, answer: JoinAnswer, now: Time) {
+        self.seen_at(answer.external_ip_address.to_canonical());
         let next = Duration::from_secs(u64::from(answer.next_join_secs));
         let mut next = next.clamp(NEXT_JOIN_MIN, NEXT_JOIN_MAX);
         if due.wants_peers {

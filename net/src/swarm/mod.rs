@@ -13,10 +13,12 @@ mod publish;
 #[cfg(test)]
 mod tests;
 
+use crate::bandwidth::Allowance;
 use crate::clock::Clock;
-use crate::coordinator::{ClientError, CoordinatorClient};
-use crate::download::Inner;
+use crate::coordinator::{ClientError, CoordinatorClient, Key};
+use crate::download::{Inner, Way};
 use crate::metrics::Figures;
+use crate::plane::Surroundings;
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_content::{ContentId, ContentNo, UrlKey};
@@ -25,13 +27,14 @@ use larder_proto::swarm::PeerId;
 use larder_proto::swarm::bans::Bans;
 use larder_proto::time::Time;
 use larder_proto::tracker::guid::Guid;
+use larder_proto::tracker::message::PeerType;
 use larder_storage::proof::PieceHashes;
 use larder_storage::record::Content;
 use larder_storage::store::Store;
 use members::Members;
 use parking_lot::Mutex;
 use party::Party;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
@@ -49,6 +52,12 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 
 /// How often the names of the other ends of links are looked up.
 const LOOK_LINKS_UP_EVERY: Duration = Duration::from_secs(30);
+
+/// How long the picker may take to say what is to be left to peers of what a device has begun to want.
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
+
+/// Connections that have ended which are remembered until somebody asks.
+const ENDED_MAX: usize = 1024;
 
 /// Contents that are remembered for having no peers, and for when they were begun.
 const REMEMBERED_MAX: usize = 4096;
@@ -83,10 +92,29 @@ pub struct SwarmOptions {
     pub port: u16,
     /// Where we are.
     pub place: Place,
+    /// What those who serve peers go by: the group's key and the address seen by the coordinator are written there.
+    pub surroundings: Arc<ArcSwap<Surroundings>>,
     /// Whether what is held is offered, and its hashes are published, while nobody wants anything of it.
     pub seeds: bool,
     /// How often what is held is looked through for that.
     pub look_every: Duration,
+}
+
+/// A peer that we are connected to, so as to download from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Giver {
+    /// Of which content.
+    pub content: ContentNo,
+    /// Where it is.
+    pub address: IpAddr,
+    /// How near it is.
+    pub way: Way,
+    /// Since when.
+    pub since: Time,
+    /// Bytes that it has sent, of use or not.
+    pub bytes: u64,
+    /// Bytes a second, of late.
+    pub bytes_s: u64,
 }
 
 /// The swarm side of a download side; clones share it.
@@ -106,9 +134,12 @@ pub(crate) struct Shared {
     me: PeerId,
     port: u16,
     place: ArcSwap<Place>,
+    surroundings: Arc<ArcSwap<Surroundings>>,
     reach: Mutex<Reach>,
     members: Members,
     parties: Mutex<HashMap<ContentNo, Arc<Party>>>,
+    /// Connections that have ended, and of which nobody was told yet.
+    ended: Mutex<VecDeque<Giver>>,
     /// Contents that are being looked for, or for which nobody was found lately.
     looked: Mutex<HashMap<ContentNo, Looked>>,
     /// URLs that the coordinator is being asked about while the origin is.
@@ -149,6 +180,13 @@ impl Swarm {
     /// Where we are has changed.
     pub fn moved(&self, place: Place) {
         self.0.place.store(Arc::new(place));
+        self.0.show_group();
+    }
+
+    /// The group that this process belongs to, where it does.
+    #[must_use]
+    pub fn group(&self) -> Option<String> {
+        self.0.place.load().group.map(|group| group.to_string())
     }
 
     /// Whether the coordinator answers; None while nobody has asked it.
@@ -159,6 +197,26 @@ impl Swarm {
             Coordinator::Unreachable => Some(false),
             Coordinator::Absent | Coordinator::Unknown => None,
         }
+    }
+
+    /// Everybody we are connected to, so as to download from them.
+    #[must_use]
+    pub fn givers(&self) -> Vec<Giver> {
+        let parties: Vec<_> = self.0.parties.lock().values().cloned().collect();
+        parties.iter().flat_map(|party| party.givers()).collect()
+    }
+
+    /// Those that we were connected to and are not any more, since this was asked last; the last of them, where they are
+    /// many.
+    #[must_use]
+    pub fn ended(&self) -> Vec<Giver> {
+        std::mem::take(&mut *self.0.ended.lock()).into()
+    }
+
+    /// The mode of the download of a content of so many bytes, and why it is that one.
+    #[must_use]
+    pub fn mode_of(&self, length: u64) -> Taken {
+        self.0.taken(length)
     }
 
     /// Peers of a content that may be asked.
@@ -198,6 +256,16 @@ async fn look_links_up(shared: Weak<Shared>) {
 }
 
 impl Shared {
+    /// What a connection on which pieces of a content come may read; None once nothing is downloaded any more.
+    fn allowance(&self, content: ContentNo, from: PeerType) -> Option<Allowance> {
+        let download = self.download.upgrade()?;
+        let priority = self.settings.load().priority;
+        let by_line = from != PeerType::Lan;
+        let mut allowance = download.bandwidth().allowance(priority, by_line);
+        allowance.belongs_to(content.get(), priority);
+        Some(allowance)
+    }
+
     /// Starts the work in the background, on the present runtime.
     pub(crate) fn start(
         download: Weak<Inner>,
@@ -217,9 +285,11 @@ impl Shared {
             me: options.me,
             port: options.port,
             place: ArcSwap::from_pointee(options.place),
+            surroundings: options.surroundings,
             reach: Mutex::default(),
             members: Members::default(),
             parties: Mutex::default(),
+            ended: Mutex::default(),
             looked: Mutex::default(),
             wondering: Mutex::default(),
             began: Mutex::default(),
@@ -227,12 +297,46 @@ impl Shared {
             refuted: Mutex::default(),
             links: AtomicUsize::new(0),
         });
+        shared.show_group();
         tokio::spawn(members::work(Arc::downgrade(&shared)));
         tokio::spawn(look_links_up(Arc::downgrade(&shared)));
         if options.seeds {
             tokio::spawn(publish::work(Arc::downgrade(&shared), options.look_every));
         }
         shared
+    }
+
+    /// Those who serve peers are to know by what others show that they are of our group.
+    fn show_group(&self) {
+        let group = self.place.load().group;
+        let key = group.and_then(|group| self.coordinator.key_of(group));
+        let name = |key: &Option<Key>| key.as_ref().map(|key| key.name().to_owned());
+        if name(&key) != name(&self.surroundings.load().group_key) {
+            self.surroundings.rcu(|old| Surroundings {
+                group_key: key.clone(),
+                ..Surroundings::clone(old)
+            });
+        }
+    }
+
+    /// The coordinator sees us at this address.
+    fn seen_at(&self, address: IpAddr) {
+        // One in this process sees nothing but this machine.
+        let external = Some(address).filter(|address| !address.is_loopback());
+        if self.surroundings.load().around.external != external {
+            self.surroundings.rcu(|old| {
+                let mut new = Surroundings::clone(old);
+                new.around.external = external;
+                new
+            });
+        }
+    }
+
+    /// What shows other members of our group that we are one.
+    fn mark(&self, swarm: &ContentId) -> [u8; 4] {
+        let surroundings = self.surroundings.load();
+        let key = surroundings.group_key.as_ref();
+        key.map_or([0; 4], |key| key.mark(swarm, &self.me))
     }
 
     /// The mode of a content's download, and why.
@@ -300,6 +404,7 @@ impl Shared {
         let until = delay::http_not_before(&settings.policies, settings.priority, began, may_bring);
         // A device that has not looked for peers yet does that first; what follows is for its picker to say.
         let looks_around = settings.own_store && party.is_none() && may_bring;
+        let is_met = party.is_some() && may_bring;
         // The other ends of links are known, and near in that sense; they are heard first, once.
         let has_links = !settings.own_store && settings.links.used().next().is_some();
         let head_start = match party {
@@ -311,6 +416,9 @@ impl Shared {
         let latest = now + deadline.since(now) / PEERS_SHARE;
         let until = if looks_around {
             until.max(began + LOOK_AROUND)
+        } else if settings.own_store && is_met {
+            // By then its picker has seen it, and said what holds.
+            until.max(now + SEEN_WITHIN)
         } else if settings.own_store {
             until
         } else {
@@ -335,6 +443,15 @@ impl Shared {
         {
             download.release_http(no);
         }
+    }
+
+    /// A connection has ended.
+    fn has_ended(&self, giver: Giver) {
+        let mut ended = self.ended.lock();
+        if ended.len() >= ENDED_MAX {
+            ended.pop_front();
+        }
+        ended.push_back(giver);
     }
 
     fn begins(&self, no: ContentNo, now: Time) -> Time {

@@ -7,9 +7,10 @@
 
 mod assembly;
 mod links;
+mod pieces;
 mod table;
 
-use super::{LOOK_AROUND, Shared};
+use super::{Giver, LOOK_AROUND, Shared};
 use crate::download::Inner;
 use larder_content::ContentId;
 use larder_proto::policy::{Policies, Role};
@@ -48,6 +49,14 @@ const OVER_AFTER: Duration = Duration::from_secs(60);
 
 /// Pieces that are on their way from the peers of one content at a time.
 const PIECES_MAX: usize = 16;
+
+/// A device takes pieces in any order that suits the swarm within so many, while its file is written in order behind them:
+/// enough that all devices of a site find some of their own among them, and little enough that hardly any of a file is left
+/// to be written when the last piece comes.
+const STRETCH_PIECES: u32 = 128;
+
+/// The same where there is a cache host: it brings one piece after the other for all, so they had better ask for the same.
+const STRETCH_AT_CACHE_HOST: u32 = 16;
 
 /// See the file's head.
 pub(super) struct Party {
@@ -154,6 +163,17 @@ impl Party {
             .store(table.has_near_seed(), Ordering::Relaxed);
     }
 
+    /// Those who are connected.
+    pub(super) fn givers(&self) -> Vec<Giver> {
+        let Some(shared) = self.shared.upgrade() else {
+            return Vec::new();
+        };
+        let now = shared.clock.now();
+        let table = self.table.lock();
+        let open = table.links.values().filter(|link| link.who.is_some());
+        open.map(|link| link.giver(self.content.no, now)).collect()
+    }
+
     #[cfg(test)]
     pub(super) fn usable(&self) -> usize {
         let table = self.table.lock();
@@ -175,7 +195,9 @@ impl Party {
         let mut table = self.table.lock();
         table.meets(peers);
         self.connect_more(&mut table);
-        self.release_if_alone(&table);
+        if let Some(shared) = self.shared.upgrade() {
+            self.release_if_alone(&table, shared.clock.now());
+        }
     }
 
     /// Whether the hashes still are what the content is proved by.
@@ -252,8 +274,15 @@ fn picker_settings(
             Duration::ZERO
         },
         links,
-        // A cache host sees to it that each piece comes once.
+        // A cache host sees to it that each piece comes once: what is spared is the line, which all of a site share, and not
+        // their network. So nobody waits for another device where a host of the same network brings the piece as soon as
+        // anybody could; what devices have already is taken from them all the same.
         share_out: !has_cache_host,
+        stretch_pieces: is_device.then_some(if has_cache_host {
+            STRETCH_AT_CACHE_HOST
+        } else {
+            STRETCH_PIECES
+        }),
         preferred: !is_device || policies.is_preferred(),
         ..PickerSettings::usual(length)
     }

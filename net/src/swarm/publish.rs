@@ -118,6 +118,7 @@ impl Shared {
         let place = self.place.load();
         let mut request = PublishRequest::new(here.phf, here.trust);
         request.content_cdn_urls = vec![content.record().url.clone()];
+        request.etag.clone_from(&content.record().etag);
         request.reported_ip.clone_from(&place.addresses);
         if here.trust == Trust::Attested {
             request.group_id = place.group;

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use larder_proto::UnixSecs;
+use larder_proto::tls::validity::Validity;
 use larder_proto::tracker::message::ErrorAnswer;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
@@ -44,6 +45,8 @@ pub(super) struct Remote {
     port: u16,
     roots: Roots,
     kept: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    /// Of the certificate that was shown last.
+    shown: Mutex<Option<Validity>>,
     /// Seconds by which the coordinator's clock is ahead of ours, once it has told.
     ahead_secs: AtomicI64,
 }
@@ -84,6 +87,7 @@ impl Remote {
             options,
             roots: Roots::default(),
             kept: Mutex::new(Vec::new()),
+            shown: Mutex::new(None),
             ahead_secs: AtomicI64::new(0),
         })
     }
@@ -99,6 +103,10 @@ impl Remote {
     pub(super) fn group_key(&self, group: Option<String>) -> Option<&Key> {
         let key = self.options.group_key.as_ref()?;
         (group.as_deref() == Some(key.name())).then_some(key)
+    }
+
+    pub(super) fn certificate(&self) -> Option<Validity> {
+        *self.shown.lock()
     }
 
     fn away(&self, cause: impl fmt::Display) -> ClientError {
@@ -275,7 +283,11 @@ impl Remote {
             let config = config.map_err(|error| self.away(error))?;
             let name = ServerName::try_from(bare.to_owned()).map_err(|error| self.away(error))?;
             let stream = TlsConnector::from(config).connect(name, socket).await;
-            Box::new(stream.map_err(|error| self.away(error))?)
+            let stream = stream.map_err(|error| self.away(error))?;
+            let chain = stream.get_ref().1.peer_certificates();
+            let first = chain.and_then(|chain| chain.first());
+            *self.shown.lock() = first.and_then(|first| Validity::of(first));
+            Box::new(stream)
         } else {
             Box::new(socket)
         };

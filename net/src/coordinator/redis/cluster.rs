@@ -8,7 +8,7 @@ use larder_proto::Time;
 use parking_lot::Mutex;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, cmd};
+use redis::{Arg, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, cmd};
 use std::fmt;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -22,7 +22,11 @@ const NODE_TIMEOUT: Duration = Duration::from_millis(700);
 /// How long what did not answer is left alone.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 
-/// What is left alone is known by a part of the keys, so many in all: a node of three is a third of them.
+/// Slots of a cluster (Redis Cluster Specification, "Key distribution model").
+const SLOTS: usize = 16_384;
+
+/// What is left alone is known by a part of the slots, so many in all. A node has a range of slots, so parts are ranges,
+/// too: a node of three is a third of them, and the others are asked on.
 const PARTS: usize = 64;
 
 /// A cluster.
@@ -108,17 +112,16 @@ impl Cluster {
         })
     }
 
-    /// Runs a script. `of` is what its slot is told by.
+    /// Runs a script.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         call: Call<'_>,
-        of: &[u8],
         now: Time,
     ) -> Result<T, BackendError> {
-        match self.ask(&call.by_name, of, now).await {
+        match self.ask(&call.by_name, now).await {
             Err(Trouble::NoScript) => {
                 tracing::debug!("Redis learns the script {}", call.script.sha1);
-                self.ask(&call.args, of, now).await.map_err(Trouble::into)
+                self.ask(&call.args, now).await.map_err(Trouble::into)
             }
             done => done.map_err(Trouble::into),
         }
@@ -128,19 +131,13 @@ impl Cluster {
     pub(super) async fn query<T: FromRedisValue>(
         &self,
         command: &Cmd,
-        of: &[u8],
         now: Time,
     ) -> Result<T, BackendError> {
-        self.ask(command, of, now).await.map_err(Trouble::into)
+        self.ask(command, now).await.map_err(Trouble::into)
     }
 
-    async fn ask<T: FromRedisValue>(
-        &self,
-        command: &Cmd,
-        of: &[u8],
-        now: Time,
-    ) -> Result<T, Trouble> {
-        let part = part(of);
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd, now: Time) -> Result<T, Trouble> {
+        let part = part(command);
         if self.alone.lock()[part] > now {
             return Err(Trouble::Away("it did not answer a moment ago".to_owned()));
         }
@@ -169,9 +166,22 @@ impl Cluster {
     }
 }
 
-fn part(of: &[u8]) -> usize {
-    of.iter()
-        .fold(0, |sum, byte| (sum * 31 + usize::from(*byte)) % PARTS)
+/// The part in which the key of a command lies: its first argument, for a script the third.
+fn part(command: &Cmd) -> usize {
+    let mut words = command.args_iter().map(|arg| match arg {
+        Arg::Simple(word) => word,
+        _ => &[],
+    });
+    let before = match words.next() {
+        Some(b"EVAL" | b"EVALSHA") => 2,
+        _ => 0,
+    };
+    let key = words.nth(before).unwrap_or_default();
+    // Of a key with braces, what is between them says where it lies.
+    let tag = key.splitn(2, |byte| *byte == b'{').nth(1);
+    let tag = tag.and_then(|rest| rest.split(|byte| *byte == b'}').next());
+    let slot = crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key));
+    usize::from(slot) % SLOTS / (SLOTS / PARTS)
 }
 
 enum Trouble {
@@ -197,5 +207,22 @@ impl From<Trouble> for BackendError {
             Trouble::Full => no_room(),
             Trouble::Away(why) => Self::Away(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_tells_the_part() {
+        // 12739 is what the specification gives for it.
+        assert_eq!(part(cmd("SET").arg("123456789").arg("{x}")), 12_739 / 256);
+        assert_eq!(part(cmd("DEL").arg("a{123456789}b{x}")), 12_739 / 256);
+        let script = Script::new("return 1");
+        let call = script.call("larder:{123456789}").arg("{x}");
+        assert_eq!(part(&call.by_name), 12_739 / 256);
+        assert_eq!(part(&call.args), 12_739 / 256);
+        assert_eq!(part(&cmd("PING")), 0);
     }
 }

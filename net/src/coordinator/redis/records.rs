@@ -53,20 +53,20 @@ impl Redis {
             .arg(text)
             .arg("EX")
             .arg(lifetime);
-        let () = self.cluster.query(&set, &content.0, at).await?;
+        let () = self.cluster.query(&set, at).await?;
         for url in &record.urls {
             let mut set = cmd("SET");
             set.arg(url_key(*url, record.audience))
                 .arg(content.to_string())
                 .arg("EX")
                 .arg(lifetime);
-            let () = self.cluster.query(&set, &url.0, at).await?;
+            let () = self.cluster.query(&set, at).await?;
         }
         let mut add = cmd("ZADD");
         add.arg(ALL)
             .arg(record.policy.expire_at)
             .arg(format!("{content}|{audience}"));
-        let _: i64 = self.cluster.query(&add, ALL.as_bytes(), at).await?;
+        let _: i64 = self.cluster.query(&add, at).await?;
         self.trim(now, at).await?;
         // What is known of it when Redis is away.
         let _ = self.near.publish(record, now);
@@ -75,18 +75,17 @@ impl Redis {
 
     /// Lets the records that end first make room for more.
     async fn trim(&self, now: UnixSecs, at: Time) -> Result<(), BackendError> {
-        let all = ALL.as_bytes();
         let mut ended = cmd("ZREMRANGEBYSCORE");
         ended.arg(ALL).arg("-inf").arg(now);
-        let _: i64 = self.cluster.query(&ended, all, at).await?;
-        let count: usize = self.cluster.query(cmd("ZCARD").arg(ALL), all, at).await?;
+        let _: i64 = self.cluster.query(&ended, at).await?;
+        let count: usize = self.cluster.query(cmd("ZCARD").arg(ALL), at).await?;
         let over = count.saturating_sub(self.records_max);
         if over == 0 {
             return Ok(());
         }
         let first: Vec<(String, f64)> = self
             .cluster
-            .query(cmd("ZPOPMIN").arg(ALL).arg(over), all, at)
+            .query(cmd("ZPOPMIN").arg(ALL).arg(over), at)
             .await?;
         for (name, _) in first {
             let Some((content, audience)) = name.split_once('|') else {
@@ -94,7 +93,7 @@ impl Redis {
             };
             let mut delete = cmd("DEL");
             delete.arg(key(content, audience));
-            let _: i64 = self.cluster.query(&delete, content.as_bytes(), at).await?;
+            let _: i64 = self.cluster.query(&delete, at).await?;
         }
         Ok(())
     }
@@ -151,7 +150,7 @@ impl Redis {
         for audience in to {
             get.arg(url_key(url, *audience));
         }
-        let contents: Vec<Option<String>> = self.cluster.query(&get, &url.0, at).await?;
+        let contents: Vec<Option<String>> = self.cluster.query(&get, at).await?;
         for (audience, content) in to.iter().zip(contents) {
             let Some(id) = content.and_then(|text| text.parse::<ContentId>().ok()) else {
                 continue;
@@ -176,7 +175,7 @@ impl Redis {
         for audience in to {
             get.arg(format!("{}:c:{}", prefix(id), audience.text()));
         }
-        let texts: Vec<Option<Vec<u8>>> = self.cluster.query(&get, &id.0, at).await?;
+        let texts: Vec<Option<Vec<u8>>> = self.cluster.query(&get, at).await?;
         for (audience, text) in to.iter().zip(texts) {
             let Some(kept) = text.and_then(|text| serde_json::from_slice::<Kept>(&text).ok())
             else {

@@ -96,7 +96,7 @@ impl RedisCluster {
                     "--cluster-enabled",
                     "yes",
                     "--cluster-node-timeout",
-                    "1000",
+                    "10000",
                 ])
                 .args(["--cluster-require-full-coverage", "no", "--dir"])
                 .arg(&own)
@@ -195,7 +195,8 @@ async fn two_coordinators_are_one_and_a_lost_master_stops_nobody() {
         Coordinator::new(options, backend, Clock::start())
     };
     let (here, there) = (with(&cluster), with(&cluster));
-    let contents: Vec<ContentId> = (0..12).map(|_| content()).collect();
+    // The same in every run: names drawn by chance may all be those of the masters that stay.
+    let contents: Vec<ContentId> = (0..12).map(|number| ContentId([number; 32])).collect();
     for content in &contents {
         assert_eq!(crowd(&here, &there, *content).await, (1..=9).collect());
     }
@@ -221,7 +222,7 @@ async fn two_coordinators_are_one_and_a_lost_master_stops_nobody() {
         }
     }
     assert!(
-        whole >= 3 && halves >= 1,
+        whole >= 3 && halves >= 3,
         "{whole} whole, {halves} in halves"
     );
     for which in [0, 2] {

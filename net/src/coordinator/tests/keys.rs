@@ -167,3 +167,23 @@ async fn a_proof_that_was_seen_is_of_no_use_for_anything_else() {
     }
     server.stop(std::time::Duration::from_secs(1)).await;
 }
+
+#[tokio::test]
+async fn a_callers_own_port_is_tried_and_told() {
+    let coordinator = coordinator(ServiceOptions::default());
+    let (server, address) = serve(&coordinator, ServerOptions::default());
+    let caller = client(address, |_| {});
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let told = caller.reach(port).await.expect("an answer");
+    assert!(told.reached && told.cause.is_none(), "{told:?}");
+    assert_eq!((told.address, told.port), (address.ip(), port));
+    assert!(listener.accept().is_ok(), "it was there");
+    drop(listener);
+    let told = caller.reach(port).await.expect("an answer");
+    assert!(!told.reached, "{told:?}");
+    assert!(told.cause.is_some_and(|cause| cause.contains("refused")));
+    let error = caller.reach(22).await.expect_err("no port of peers");
+    assert_eq!(status(&error), Some(400), "{error}");
+    server.stop(std::time::Duration::ZERO).await;
+}

@@ -110,7 +110,7 @@ impl Spool {
 /// The client's side.
 enum Spooled {
     Coming(mpsc::UnboundedReceiver<News>),
-    Rest(OriginBody),
+    Rest(Box<OriginBody>),
 }
 
 impl Body for Spooled {
@@ -125,7 +125,7 @@ impl Body for Spooled {
         loop {
             match this {
                 Self::Rest(body) => {
-                    let polled = Pin::new(body).poll_frame(cx);
+                    let polled = Pin::new(body.as_mut()).poll_frame(cx);
                     return polled.map_err(|error| Box::new(error) as BoxError);
                 }
                 Self::Coming(told) => match told.poll_recv(cx) {
@@ -133,7 +133,7 @@ impl Body for Spooled {
                     Poll::Ready(Some(News::Bytes(bytes))) => {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
-                    Poll::Ready(Some(News::Rest(body))) => *this = Self::Rest(body),
+                    Poll::Ready(Some(News::Rest(body))) => *this = Self::Rest(Box::new(body)),
                     Poll::Ready(Some(News::End)) => return Poll::Ready(None),
                     Poll::Ready(Some(News::Broken(error))) => {
                         return Poll::Ready(Some(Err(Box::new(error))));

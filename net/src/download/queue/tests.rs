@@ -32,7 +32,7 @@ impl Bench {
         Self {
             world,
             content,
-            queue: Queue::new(LIMITS),
+            queue: Queue::new(LIMITS, Clock::start()),
             _origin: origin,
         }
     }

@@ -2,7 +2,7 @@
 //! proves itself is proved, a wrong byte never leaves where a hash is known, and a wrong hint never blocks a good object.
 
 use super::script::{Asked, Object, Origin, Step};
-use super::world::{World, watch};
+use super::world::{World, eventually, watch};
 use larder_content::Span;
 use larder_content::hash::{FileHasher, of_piece};
 use larder_content::phf::Phf;
@@ -85,17 +85,6 @@ async fn origin_of(
         })]
     })
     .await
-}
-
-async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
-    for _ in 0..4000 {
-        if is() {
-            return;
-        }
-        looks.tick().await;
-    }
-    panic!("it never came true: {what}");
 }
 
 /// A file with its trusted piece-hash file, fetched by a client as clients do: the hashes first.

@@ -278,3 +278,15 @@ pub(crate) async fn watch(
     let over = tokio::time::timeout(HUNG_AFTER, waiting).await;
     over.expect("every flight ends")
 }
+
+/// Waits until it is so.
+pub(super) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    for _ in 0..4000 {
+        if is() {
+            return;
+        }
+        looks.tick().await;
+    }
+    panic!("it never came true: {what}");
+}

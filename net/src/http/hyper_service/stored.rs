@@ -3,11 +3,11 @@
 //! hand, so that what can not be had is still answered in words.
 
 use super::talk::{After, Turn};
-use crate::ask::{Answer, Ask, Reply, Resolution, ResolveAsk, SmallAnswer};
+use crate::ask::{Answer, Ask, Reply, Resolution, ResolveAsk, SmallAnswer, TouchedAsk};
 use crate::http::described::{facts_of, plan_for, status_of};
 use crate::http::small::{Framing, write_small};
 use crate::pieces::Pieces;
-use crate::plane::shard::{Before, failure};
+use crate::plane::shard::{Before, Stored, failure};
 use bytes::Bytes;
 use larder_content::Span;
 use larder_proto::answer::{
@@ -165,6 +165,16 @@ impl Turn<'_> {
                 Err(error) => return Ok(Sent::Not(error)),
             }
         }
+        if let Some(client) = self.client()
+            && (matches!(cache, CacheStatus::Miss | CacheStatus::Expired)
+                || matches!(stored, Stored::None | Stored::Some))
+        {
+            download.ask(Ask::Touched(TouchedAsk {
+                content: Arc::clone(content),
+                route: Arc::clone(route),
+                client,
+            }));
+        }
         let mut facts = facts_of(content, unix);
         if matches!(cache, CacheStatus::Miss | CacheStatus::Expired) && !record.immutable {
             // It comes from its origin, which has said how old it is.
@@ -183,6 +193,7 @@ impl Turn<'_> {
             &date,
         );
         self.said = Some((status_of(&plan, content), Some(cache)));
+        self.sends = Some(content.no);
         let boundary = matches!(plan, Plan::Parts(_)).then(|| boundary(&spans, &facts));
         for (walk, span) in walks.iter_mut().zip(&spans) {
             if let Some(boundary) = &boundary {
@@ -205,6 +216,7 @@ impl Turn<'_> {
                     }
                 };
                 self.write_both(&out, &bytes).await?;
+                self.body_bytes += bytes.len() as u64;
                 out.clear();
                 walk.advance(bytes.len() as u64);
                 if let Some(hold) = &self.hold {

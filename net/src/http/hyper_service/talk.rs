@@ -1,7 +1,7 @@
 //! A connection that was handed over, request by request. The rule: every head is read by the parser of the shards and
 //! nothing else, requests are answered in the order they came, and what waits behind one is not lost.
 
-use super::{Inner, with_body};
+use super::{Inner, Said, Taking, with_body};
 use crate::download::exchange::Hold;
 use crate::http::client_io::{ClientIo, flush};
 use crate::http::small::write_refusal;
@@ -12,12 +12,14 @@ use http::header::{
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, VIA,
 };
 use http::{HeaderMap, Method, Request, request};
+use larder_content::ContentNo;
 use larder_proto::answer::{CacheStatus, http_date};
 use larder_proto::directives::Directives;
 use larder_proto::http::head::{BodyKind, FIELDS_MAX, HEAD_BYTES_MAX, Head, Parsed, parse_head};
 use larder_proto::http::route::{Refusal, route};
 use larder_proto::time::Time;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -64,6 +66,12 @@ pub(super) struct Turn<'c> {
     pub(super) hold: Option<Hold>,
     /// What was answered.
     pub(super) said: Option<(u16, Option<CacheStatus>)>,
+    /// The host that was asked for, once it is known.
+    host: Option<String>,
+    /// What was sent is of this content.
+    pub(super) sends: Option<ContentNo>,
+    /// Bytes of the body that were sent.
+    pub(super) body_bytes: u64,
     socket: &'c mut dyn ClientIo,
 }
 
@@ -73,10 +81,12 @@ pub(super) async fn talk(
     mut socket: Box<dyn ClientIo>,
     mut inbox: Vec<u8>,
 ) -> Result<(), BoxError> {
+    let mut served = false;
     loop {
-        if !receive_head(inner, &mut *socket, &mut inbox).await? {
+        if !receive_head(inner, &mut *socket, &mut inbox, served).await? {
             return goodbye(&mut *socket).await.map_err(Into::into);
         }
+        served = true;
         let (after, consumed) = match parse_head(&inbox) {
             Parsed::Head(head) => {
                 let after = take_turn(inner, &mut *socket, &head, &inbox).await?;
@@ -101,17 +111,28 @@ pub(super) async fn talk(
     }
 }
 
-/// Receives until a head is complete or can not become one. False: there is none to come.
+/// Receives until a head is complete or can not become one. False: there is none to come. `served`: the connection has
+/// had an answer.
 async fn receive_head(
     inner: &Inner,
     socket: &mut dyn ClientIo,
     inbox: &mut Vec<u8>,
+    served: bool,
 ) -> io::Result<bool> {
     let settings = inner.settings.load_full();
     let wait = |ms| Instant::now() + Duration::from_millis(ms);
     let mut due = wait(settings.idle_timeout_ms);
     let mut begun = false;
-    let mut draining = inner.draining.subscribe();
+    let mut taking = inner.taking.subscribe();
+    let over = async {
+        // Whoever is gone takes nothing either.
+        let _ = taking.wait_for(|taking| *taking == Taking::None).await;
+        if !served {
+            // Its first request may be on its way.
+            tokio::time::sleep(LINGER).await;
+        }
+    };
+    tokio::pin!(over);
     // A head ends with a line; so only a new line can complete one.
     let mut searched = 0;
     loop {
@@ -128,7 +149,7 @@ async fn receive_head(
         }
         let received = tokio::select! {
             received = timeout_at(due, socket.read_buf(inbox)) => received,
-            _ = draining.wait_for(|draining| *draining), if !begun => return Ok(false),
+            () = &mut over, if !begun => return Ok(false),
         };
         match received {
             Ok(Ok(0)) | Err(_) => return Ok(false),
@@ -148,7 +169,11 @@ async fn refuse_head(
     let date = http_date(inner.download.clock().unix());
     let says = inner.settings.load().cache_status;
     write_refusal(&mut out, status, reason, false, false, says, &date);
-    inner.count(Some((status, None)));
+    inner.count(&Said {
+        to: socket.from(),
+        status: Some((status, None)),
+        ..Said::default()
+    });
     let stall = Duration::from_millis(inner.settings.load().send_stall_timeout_ms);
     timeout(stall, socket.write_all(&out)).await??;
     flush(socket, stall).await
@@ -187,22 +212,37 @@ async fn take_turn(
         settings: inner.settings.load_full(),
         head,
         parts,
-        keep_alive: head.keep_alive && !*inner.draining.borrow(),
+        keep_alive: head.keep_alive && *inner.taking.borrow() == Taking::All,
         asked: inner.download.clock().now(),
         begun: false,
         hold: None,
         said: None,
+        host: None,
+        sends: None,
+        body_bytes: 0,
         socket,
     };
     let after = turn.answer().await?;
     turn.settle().await?;
     if after != After::Body {
-        inner.count(turn.said);
+        let is_error = matches!(turn.said, Some((400..500, _)));
+        inner.count(&Said {
+            to: turn.socket.from(),
+            status: turn.said,
+            host: turn.host.filter(|_| is_error),
+            sends: turn.sends,
+            body_bytes: turn.body_bytes,
+        });
     }
     Ok(after)
 }
 
 impl Turn<'_> {
+    /// Whom it answers.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.socket.from()
+    }
+
     async fn answer(&mut self) -> io::Result<After> {
         if self.parts.method == Method::CONNECT {
             // What follows it is nothing that can be read.
@@ -233,11 +273,13 @@ impl Turn<'_> {
             Err(refusal) => {
                 if let Refusal::Forbidden { host } = &refusal {
                     self.service.figures.refused(host);
+                    self.host = Some(host.clone());
                 }
                 let reason = refusal.to_string();
                 return self.refuse(refusal.status(), &reason).await;
             }
         };
+        self.host = Some(route.origin.host.clone());
         let headers = &self.parts.headers;
         let all = |name| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
         let wishes = Directives::read(all(CACHE_CONTROL), all(PRAGMA));

@@ -331,6 +331,18 @@ async fn what_can_not_be_confirmed_is_given_as_stale() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_idle_stays_for_its_last_answer() {
+    let object = Object::new(500, 8, FRESH);
+    let branch = Branch::of(&object).await;
+    let mut client = branch.client();
+    client.get("/a", "Cache-Control: no-cache\r\n");
+    branch.service.last_answers();
+    let got = client.get("/a", "Cache-Control: no-cache\r\n");
+    assert_eq!((got.status, got.header("Connection")), (200, Some("close")));
+    assert!(client.is_over());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_ends_what_is_idle() {
     let object = Object::new(500, 8, FRESH);
     let branch = Branch::of(&object).await;

@@ -79,9 +79,13 @@ impl Turn<'_> {
                     let size = format!("{:x}\r\n", data.len());
                     self.write(size.as_bytes()).await?;
                     self.write(&data).await?;
+                    self.body_bytes += data.len() as u64;
                     self.write(b"\r\n").await?;
                 }
-                _ => self.write(&data).await?,
+                _ => {
+                    self.write(&data).await?;
+                    self.body_bytes += data.len() as u64;
+                }
             }
         }
         match framing {

@@ -2,8 +2,8 @@
 //! only a head that the strict parser has accepted is ever acted on here. A client that has sent more behind it learns
 //! by that field that it must ask again, and gets the whole answer first.
 
-use super::Inner;
 use super::talk::{goes_round, linger};
+use super::{Inner, Said};
 use crate::download::ThroughBody;
 use crate::http::client_io::ClientIo;
 use crate::origin::{BoxError, RequestBody};
@@ -20,6 +20,7 @@ use larder_proto::answer::CacheStatus;
 use larder_proto::http::route::{OwnedRoute, Refusal, route};
 use std::convert::Infallible;
 use std::io::Cursor;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -35,12 +36,13 @@ pub(super) async fn serve(
     socket: Box<dyn ClientIo>,
     inbox: Vec<u8>,
 ) -> Result<(), BoxError> {
+    let from = socket.from();
     let (receive, send) = tokio::io::split(socket);
     let io = tokio::io::join(Cursor::new(inbox).chain(receive), send);
     let mut io = TokioIo::new(io);
     let head_timeout = Duration::from_millis(inner.settings.load().head_timeout_ms);
     let service =
-        service_fn(|request| async move { Ok::<_, Infallible>(inner.answer(request).await) });
+        service_fn(|request| async move { Ok::<_, Infallible>(inner.answer(request, from).await) });
     http1::Builder::new()
         .keep_alive(false)
         .half_close(false)
@@ -54,7 +56,11 @@ pub(super) async fn serve(
 }
 
 impl Inner {
-    async fn answer(&self, request: Request<Incoming>) -> Response<ThroughBody> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        from: Option<IpAddr>,
+    ) -> Response<ThroughBody> {
         let settings = self.settings.load_full();
         let mut response = match self.judge(&request, &settings) {
             Ok(route) => {
@@ -65,10 +71,11 @@ impl Inner {
             }
             Err((status, reason)) => refusal(status, &reason),
         };
-        self.count(Some((
-            response.status().as_u16(),
-            Some(CacheStatus::Bypass),
-        )));
+        self.count(&Said {
+            to: from,
+            status: Some((response.status().as_u16(), Some(CacheStatus::Bypass))),
+            ..Said::default()
+        });
         let headers = response.headers_mut();
         headers.append(VIA, VIA_LARDER);
         if settings.cache_status {

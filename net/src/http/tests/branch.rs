@@ -7,7 +7,7 @@ use crate::download::tests::script::{Asked, Object, Origin, Step};
 use crate::download::tests::world::World;
 use crate::http::hyper_service::HyperService;
 use crate::metrics::Figures;
-use crate::plane::{Listeners, Plane, PlaneOptions, PlaneParts};
+use crate::plane::{Listeners, Monthly, Plane, PlaneOptions, PlaneParts};
 use crate::settings::Settings;
 use larder_proto::swarm::PeerId;
 use larder_storage::driver::DriverKind;
@@ -100,6 +100,8 @@ impl Branch {
             figures,
             clock: world.clock,
             peer_id: PeerId([7; 16]),
+            surroundings: Arc::default(),
+            monthly: Arc::new(Monthly::uncounted()),
         };
         let plane = Plane::start(
             options,

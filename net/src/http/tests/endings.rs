@@ -14,6 +14,7 @@ on_each_driver!(
     idle_and_slow_clients_are_closed_on,
     a_reader_that_stops_is_cut_off_and_others_go_on,
     draining_ends_connections_and_stops_accepting,
+    a_last_answer_is_told_to_be_one,
     stopping_cuts_what_is_left,
     turns_go_on_while_nothing_happens,
 );
@@ -148,6 +149,26 @@ fn draining_ends_connections_and_stops_accepting(rig: Rig) {
             .read(&mut [0; 1])
             .is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
     );
+}
+
+fn a_last_answer_is_told_to_be_one(rig: Rig) {
+    rig.origin.content("/a", 1000);
+    let mut idle = [rig.client(), rig.client()];
+    for client in &mut idle {
+        assert_eq!(client.get("/a", "").header("Connection"), None);
+    }
+    rig.plane().last_answers();
+    // Nobody is closed on: each has one more answer, which says that it is the last.
+    for client in &mut idle {
+        let answer = client.get("/a", "");
+        assert_eq!(answer.body, body(0, 1000));
+        assert_eq!(answer.header("Connection"), Some("close"));
+        assert!(client.is_over());
+    }
+    // Whoever comes now is served as well.
+    let mut new = rig.client();
+    assert_eq!(new.get("/a", "").header("Connection"), Some("close"));
+    assert!(new.is_over());
 }
 
 fn stopping_cuts_what_is_left(mut rig: Rig) {

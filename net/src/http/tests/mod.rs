@@ -13,13 +13,14 @@ mod origin;
 mod peer;
 mod peers;
 pub(crate) mod raw;
+mod served;
 mod version;
 mod windows;
 
 use crate::clock::Clock;
 use crate::http::handoff::{HandedOver, TakeOver};
 use crate::metrics::Figures;
-use crate::plane::{Listeners, Plane, PlaneOptions, PlaneParts};
+use crate::plane::{Listeners, Monthly, Plane, PlaneOptions, PlaneParts, Surroundings};
 use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_proto::http::route::OriginRules;
@@ -29,7 +30,7 @@ use larder_storage::store::{Store, StoreOptions};
 use metrics::Counter;
 use origin::Origin;
 use raw::Client;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -77,10 +78,17 @@ struct Rig {
     peer_address: SocketAddr,
     origin: Arc<Origin>,
     settings: Arc<ArcSwap<Settings>>,
+    surroundings: Arc<ArcSwap<Surroundings>>,
     given: Receiver<HandedOver>,
     store: Store,
     sent: Sent,
     folder: tempfile::TempDir,
+}
+
+/// Where peers are served, and how it is counted what they get.
+struct Laid {
+    peers_at: IpAddr,
+    monthly: Arc<Monthly>,
 }
 
 /// Body bytes sent, by where they came from.
@@ -94,9 +102,9 @@ struct Sent {
 impl Sent {
     fn figures(&self) -> Figures {
         let mut figures = Figures::new();
-        figures.bytes_memory = Counter::from_arc(Arc::clone(&self.memory));
-        figures.bytes_disk = Counter::from_arc(Arc::clone(&self.disk));
-        figures.bytes_origin = Counter::from_arc(Arc::clone(&self.origin));
+        figures.bytes_memory = Counter::from_arc(Arc::clone(&self.memory)).into();
+        figures.bytes_disk = Counter::from_arc(Arc::clone(&self.disk)).into();
+        figures.bytes_origin = Counter::from_arc(Arc::clone(&self.origin)).into();
         figures
     }
 
@@ -118,6 +126,14 @@ impl Rig {
     }
 
     fn with(driver: DriverKind, shards: usize, memory_bytes_max: u64) -> Self {
+        let laid = Laid {
+            peers_at: Ipv4Addr::LOCALHOST.into(),
+            monthly: Arc::new(Monthly::uncounted()),
+        };
+        Self::laid(driver, shards, memory_bytes_max, laid)
+    }
+
+    fn laid(driver: DriverKind, shards: usize, memory_bytes_max: u64, laid: Laid) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(StoreOptions {
             memory_bytes_max,
@@ -135,7 +151,7 @@ impl Rig {
         let (give, given) = channel();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let peer = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let peer = TcpListener::bind((laid.peers_at, 0)).expect("a port");
         let peer_address = peer.local_addr().expect("an address");
         let options = PlaneOptions {
             shards,
@@ -144,6 +160,7 @@ impl Rig {
             seed: 1,
         };
         let sent = Sent::default();
+        let surroundings = Arc::default();
         let parts = PlaneParts {
             store: store.clone(),
             settings: Arc::clone(&settings),
@@ -152,6 +169,8 @@ impl Rig {
             figures: Arc::new(sent.figures()),
             clock,
             peer_id: peer::RIG,
+            surroundings: Arc::clone(&surroundings),
+            monthly: laid.monthly,
         };
         let plane = Plane::start(
             options,
@@ -173,6 +192,7 @@ impl Rig {
             peer_address,
             origin,
             settings,
+            surroundings,
             given,
             store,
             sent,

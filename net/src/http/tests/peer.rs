@@ -28,7 +28,10 @@ pub(super) enum Heard {
 
 impl RawPeer {
     pub(super) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("connected");
+        Self::on(TcpStream::connect(address).expect("connected"))
+    }
+
+    pub(super) fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         Self {
@@ -60,10 +63,14 @@ impl RawPeer {
     }
 
     pub(super) fn hello(&mut self, swarm: ContentId) {
+        self.hello_as(swarm, PeerId([9; 16]), [0; 4]);
+    }
+
+    pub(super) fn hello_as(&mut self, swarm: ContentId, peer: PeerId, suffix: [u8; 4]) {
         let handshake = Handshake {
             swarm,
-            peer: PeerId([9; 16]),
-            suffix: [0; 4],
+            peer,
+            suffix,
         };
         self.write(&handshake.to_bytes());
     }

@@ -37,10 +37,10 @@ on_each_driver!(
     many_peers_get_the_right_bytes,
 );
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// Has an object stored and its pieces proved; the swarm that shares it.
-fn shared(rig: &Rig, path: &str, length: usize) -> Phf {
+pub(super) fn shared(rig: &Rig, path: &str, length: usize) -> Phf {
     stored(rig, path, length);
     let (content, phf) = named(rig, path, length);
     for piece in 0..content.pieces() {
@@ -76,7 +76,7 @@ fn prove(rig: &Rig, content: &Content, piece: u32) {
     rig.store.saw(id, &hash(content, piece));
 }
 
-fn block(piece: u32, offset: u32, len: u32) -> Block {
+pub(super) fn block(piece: u32, offset: u32, len: u32) -> Block {
     Block { piece, offset, len }
 }
 
@@ -86,7 +86,7 @@ fn right(block: Block, bytes: &[u8]) -> bool {
 }
 
 /// All blocks of an object.
-fn blocks(phf: &Phf, len: u32) -> Vec<Block> {
+pub(super) fn blocks(phf: &Phf, len: u32) -> Vec<Block> {
     let of_piece = |piece: u32| {
         let all = larder_content::span::piece_len(phf.length(), piece);
         let offsets = (0..all).step_by(len as usize);
@@ -96,7 +96,7 @@ fn blocks(phf: &Phf, len: u32) -> Vec<Block> {
 }
 
 /// Asks for blocks, so many ahead, and checks each as it comes, in order.
-fn fetch(peer: &mut RawPeer, blocks: &[Block], ahead: usize) {
+pub(super) fn fetch(peer: &mut RawPeer, blocks: &[Block], ahead: usize) {
     let mut asked = 0;
     for (got, block) in blocks.iter().enumerate() {
         let until = blocks.len().min(got + ahead);

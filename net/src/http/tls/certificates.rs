@@ -8,10 +8,11 @@ use larder_proto::tls::validity::Validity;
 use parking_lot::Mutex;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,6 +147,15 @@ impl Pair {
             validity,
             key_is_open: mode.is_ok_and(|mode| mode & OPEN_TO_OTHERS != 0),
         })
+    }
+
+    /// Whether a client that calls by this address takes it.
+    #[must_use]
+    pub fn is_for_address(&self, address: IpAddr) -> bool {
+        let first = self.shown.cert.first();
+        let read = first.and_then(|first| EndEntityCert::try_from(first).ok());
+        let name = ServerName::from(address);
+        read.is_some_and(|read| read.verify_is_valid_for_subject_name(&name).is_ok())
     }
 }
 

@@ -58,18 +58,20 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Makes of a socket a connection by TLS; None where it does not come to that.
+/// Makes of a socket a connection by TLS. Where it does not come to that: whether the client had begun to speak, which one
+/// that only looks whether the port is open has not.
 pub(super) async fn shake(
     socket: TcpStream,
     config: &Arc<ServerConfig>,
     under_way: &UnderWay,
     limit: Duration,
     figures: &Figures,
-) -> Option<TlsStream<Counted>> {
+) -> Result<TlsStream<Counted>, bool> {
     let began = Instant::now();
     let (place, when_cut) = under_way.enter();
+    let mut has_spoken = false;
     let outcome = tokio::select! {
-        done = timeout(limit, begin(socket, config)) => done.unwrap_or(Err(Outcome::Late)),
+        done = timeout(limit, begin(socket, config, &mut has_spoken)) => done.unwrap_or(Err(Outcome::Late)),
         _ = when_cut => Err(Outcome::CutForAnother),
     };
     drop(place);
@@ -82,11 +84,11 @@ pub(super) async fn shake(
                 Outcome::Full
             });
             figures.seconds.record(began.elapsed().as_secs_f64());
-            Some(stream)
+            Ok(stream)
         }
         Err(outcome) => {
             figures.ended(outcome);
-            None
+            Err(has_spoken)
         }
     }
 }
@@ -94,11 +96,12 @@ pub(super) async fn shake(
 async fn begin(
     mut socket: TcpStream,
     config: &Arc<ServerConfig>,
+    has_spoken: &mut bool,
 ) -> Result<TlsStream<Counted>, Outcome> {
     let mut first = [0];
     match socket.peek(&mut first).await {
         Ok(0) | Err(_) => return Err(Outcome::Left),
-        Ok(_) => {}
+        Ok(_) => *has_spoken = true,
     }
     match spoken(first[0]) {
         Spoken::Tls => {}

@@ -3,6 +3,7 @@
 
 use crate::http::client_io::ClientIo;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -80,6 +81,10 @@ impl AsyncWrite for Counted {
 impl ClientIo for TlsStream<Counted> {
     fn taken(&self) -> u64 {
         self.get_ref().0.taken
+    }
+
+    fn from(&self) -> Option<IpAddr> {
+        self.get_ref().0.socket.from()
     }
 
     fn takes_at_once(&self) -> Option<u32> {

@@ -1,7 +1,8 @@
 //! The body of an answer, piece by piece: found, read, waited for, sent. The rule: a byte is sent from memory that is
 //! final (a frame's filled part, or what was verified after a read), or not at all.
 
-use super::link::{Body, Link, OF_A_READ, Source};
+use super::clients::{Misses, Over};
+use super::link::{Body, Link, OF_A_READ, Peer, Source};
 use super::peer::GONE;
 use super::{News, ReadUnderWay, Shard};
 use crate::http::described::facts_of;
@@ -12,6 +13,7 @@ use larder_proto::answer;
 use larder_proto::bucket::Take;
 use larder_proto::http::conn::{Event as Happened, Failure, Remedy};
 use larder_proto::http::walk::{Part, Walk};
+use larder_proto::policy::PeerType;
 use larder_proto::swarm::wire::piece_head;
 use larder_storage::buf::IoBuf;
 use larder_storage::driver::{Driver, Token};
@@ -21,6 +23,7 @@ use larder_storage::store::{Claim, DiskPiece, Found, Verified};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What one connection may send in one go; then others have their turn.
 pub(super) const TURN_BYTES: u64 = 2 << 20;
@@ -30,6 +33,11 @@ pub(super) const TURN_BYTES: u64 = 2 << 20;
 const fn together_bytes_max(followed: bool) -> u32 {
     if followed { 16 << 10 } else { 4 << 10 }
 }
+
+/// So long it takes, mostly, until bytes for Internet peers are counted and may be sent.
+const COUNTED_WITHIN: Duration = Duration::from_millis(20);
+/// So often it is looked whether a new month has begun, where the old one is used up in the middle of a block.
+const MONTH_EVERY: Duration = Duration::from_secs(1);
 
 /// Look-ups without a byte sent after which a piece is given up: it keeps being moved, or found damaged.
 const LOOKS_MAX: u32 = 16;
@@ -57,7 +65,7 @@ impl Shard {
         }
         match self.send_out(link, false) {
             Ok(true) => {
-                self.count(link);
+                self.count(link, Over::Whole);
                 Happened::Done
             }
             Ok(false) => Happened::Full,
@@ -103,17 +111,31 @@ impl Shard {
             };
             if body.upload.is_some() {
                 let left = u64::from(ready.to - ready.from);
-                let unsent = left.saturating_sub(*sent.as_ref().unwrap_or(&0) as u64);
+                let sent = *sent.as_ref().unwrap_or(&0) as u64;
+                let unsent = left.saturating_sub(sent);
                 self.allowance.give_back(unsent);
                 if let Some(line) = link.conn.line(&self.settings) {
                     line.give_back(Direction::Out, unsent);
                     line.went(Direction::Out, left.saturating_sub(unsent));
+                }
+                if let Some(near) = link.conn.peer().and_then(|peer| peer.near) {
+                    let figures = &self.common.parts.figures;
+                    figures.given_bytes(near.kind).increment(sent);
+                    if near.kind == PeerType::Internet {
+                        self.common.parts.monthly.give_back(unsent);
+                    }
                 }
             }
             match sent {
                 Ok(sent) => {
                     let sent = sent as u64;
                     left = left.saturating_sub(sent);
+                    match (body.misses, &body.source) {
+                        (Misses::All, _) | (Misses::Some, Source::Flight(_)) => {
+                            link.sent.fetched += sent;
+                        }
+                        _ => link.sent.stored += sent,
+                    }
                     self.sent(link);
                     self.advance(body, part, sent, inbox);
                 }
@@ -132,7 +154,22 @@ impl Shard {
         let Some(upload) = &mut body.upload else {
             return Some(ready);
         };
-        let want = u64::from(ready.to - ready.from);
+        let monthly = &self.common.parts.monthly;
+        let counts = link.conn.peer().is_some_and(Peer::is_internet);
+        let mut want = u64::from(ready.to - ready.from);
+        if counts {
+            want = monthly.take(want);
+            if want == 0 {
+                link.paced = true;
+                let after = if monthly.is_over() {
+                    MONTH_EVERY
+                } else {
+                    COUNTED_WITHIN
+                };
+                self.timers.arm(link.token, self.now + after);
+                return None;
+            }
+        }
         let uploads = &self.common.uploads;
         let mut taken = self.allowance.take(want, &self.settings, uploads, self.now);
         if let (Take::Granted(bytes), Some(line)) = (taken, link.conn.line(&self.settings)) {
@@ -143,6 +180,13 @@ impl Shard {
                 Take::Later(_) => 0,
             };
             self.allowance.give_back(bytes.saturating_sub(of_it));
+        }
+        if counts {
+            let granted = match taken {
+                Take::Granted(bytes) => bytes,
+                Take::Later(_) => 0,
+            };
+            monthly.give_back(want.saturating_sub(granted));
         }
         match taken {
             Take::Granted(bytes) => {
@@ -250,6 +294,7 @@ impl Shard {
             };
             let len = body.content.piece_len(piece);
             if let Claim::Owner(flight) = self.common.parts.store.claim(id, len) {
+                body.misses = body.misses.max(Misses::Some);
                 self.claims.push(flight);
             }
         }
@@ -341,6 +386,7 @@ impl Shard {
                 Claim::Stored => {}
                 Claim::Waiter(flight) => body.source = Source::Flight(flight),
                 Claim::Owner(flight) => {
+                    body.misses = body.misses.max(Misses::Some);
                     body.source = Source::Flight(Arc::clone(&flight));
                     self.claims.push(flight);
                     let route = self.route_of(inbox);
@@ -530,6 +576,11 @@ pub(crate) fn failure(error: FlightError) -> Failure {
             Remedy::None,
         ),
         FlightError::Closing => (503, "larder is stopping", Remedy::None),
+        FlightError::Cancelled => (
+            503,
+            "an administrator has cancelled this download",
+            Remedy::None,
+        ),
     };
     Failure {
         status,

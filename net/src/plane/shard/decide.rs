@@ -1,9 +1,10 @@
 //! From a request to its answer's head: route, look up, plan. The rule: what is sent was fresh when the request came,
 //! or was resolved for it.
 
+use super::clients::Misses;
 use super::link::{Before, Body, Known, Link, Parts, Source};
 use super::{Shard, body};
-use crate::ask::{Ask, FetchAsk, Reply, Resolution, ResolveAsk};
+use crate::ask::{Ask, FetchAsk, Reply, Resolution, ResolveAsk, TouchedAsk};
 use crate::http::described::{facts_of, plan_for, status_of};
 use crate::http::small::{Framing, write_small};
 use crate::plane::mailbox::Note;
@@ -30,6 +31,7 @@ impl Shard {
             link.serial = link.serial.wrapping_add(1);
             link.resolution = None;
             link.before = Before::Nothing;
+            link.asked = Some(link.conn.asked());
         }
         link.drop_answer();
         if cause == Cause::New
@@ -92,6 +94,9 @@ impl Shard {
                     };
                     write_small(&mut link.out, &answer, how, &self.date);
                     link.said = Some((answer.status, Some(CacheStatus::Miss)));
+                    if (400..500).contains(&answer.status) {
+                        link.refused_host = Some(route.host.into());
+                    }
                     return Happened::Answering {
                         keep_alive: how.keep_alive,
                     };
@@ -135,6 +140,7 @@ impl Shard {
     fn refuse_route(&self, link: &mut Link, head: &Head<'_>, refusal: &Refusal) -> Happened {
         if let Refusal::Forbidden { host } = refusal {
             self.common.parts.figures.refused(host);
+            link.refused_host = Some(host.as_str().into());
         }
         let keep_alive = link.conn.may_keep(head.keep_alive);
         let reason = refusal.to_string();
@@ -196,6 +202,7 @@ impl Shard {
                 deadline: self.deadline_of(link.conn.asked()),
                 looks: 0,
                 asked_for: None,
+                misses: Misses::Nothing,
                 upload: None,
             };
             stored = self.survey(link, &mut body);
@@ -206,6 +213,30 @@ impl Shard {
             link.body = Some(body);
         }
         let cache = stored.status(link.before, &content, self.unix_of(link.conn.asked()));
+        if let Some(body) = &mut link.body {
+            // Of what was stale and is good after all, a part may never have been there.
+            body.misses = body.misses.max(match (cache, stored) {
+                (CacheStatus::Miss | CacheStatus::Expired, _) | (_, Stored::None) => Misses::All,
+                (_, Stored::Some) => Misses::Some,
+                (_, Stored::All | Stored::Unasked) => Misses::Nothing,
+            });
+        }
+        if let (Some(client), Some(body)) = (link.from, &mut link.body)
+            && self.settings.prefetch.clients > 0
+            && body.misses > Misses::Nothing
+        {
+            if body.route.is_none() {
+                body.route = owned_route(head, &self.settings);
+            }
+            if let Some(route) = body.route.clone() {
+                let content = Arc::clone(&content);
+                self.common.parts.answer.ask(Ask::Touched(TouchedAsk {
+                    content,
+                    route,
+                    client,
+                }));
+            }
+        }
         let facts = facts_of(&content, self.unix);
         let said = self.settings.cache_status.then_some(cache);
         write_head(
@@ -217,7 +248,12 @@ impl Shard {
             said,
             &http_date(content.date()),
         );
-        link.said = Some((status_of(&plan, &content), Some(cache)));
+        let status = status_of(&plan, &content);
+        link.said = Some((status, Some(cache)));
+        link.sends = Some(content.no);
+        if (400..500).contains(&status) {
+            link.refused_host = Some(record.host.as_str().into());
+        }
         if let (Plan::Parts(spans), Some(body)) = (plan, &mut link.body) {
             let boundary = answer::boundary(&spans, &facts);
             answer::write_part(&mut link.out, &boundary, spans[0], &facts);

@@ -1,11 +1,13 @@
 //! One connection as its shard holds it: the socket, the buffers, the answer at hand. The rule: between two turns a
 //! connection holds at most one piece's frame, and gives it up when others wait for one.
 
+use super::clients::{Misses, Sent};
 use larder_content::{ContentNo, PieceId, Span};
 use larder_proto::answer::{BOUNDARY_BYTES, CacheStatus};
 use larder_proto::http::conn::{Conn, Event, Timeouts};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::http::walk::{Part, Walk};
+use larder_proto::policy::serving::Near;
 use larder_proto::swarm::serving::Serving;
 use larder_proto::swarm::session::Limits;
 use larder_proto::swarm::wire::Block;
@@ -21,8 +23,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::permit::Hello;
 use crate::ask::Resolution;
 use crate::links::Line;
+use crate::pace::Pace;
 use crate::settings::Settings;
 
 /// One connection.
@@ -47,6 +51,18 @@ pub(super) struct Link {
     pub(super) before: Before,
     /// Status and cache status of the answer at hand, to be counted when it is over.
     pub(super) said: Option<(u16, Option<CacheStatus>)>,
+    /// From where it has come; None where the kernel does not know any more.
+    pub(super) from: Option<IpAddr>,
+    /// What it was sent, and is not noted in the book of clients.
+    pub(super) sent: Sent,
+    /// What it was sent of the answer at hand, and is noted.
+    pub(super) sent_bytes: u64,
+    /// When the request at hand came, until its answer is over.
+    pub(super) asked: Option<Time>,
+    /// The content that the answer at hand is of.
+    pub(super) sends: Option<ContentNo>,
+    /// What was asked for, where the answer at hand is an error that clients leave for.
+    pub(super) refused_host: Option<Box<str>>,
     /// The earliest moment for which it stands in the wheel.
     pub(super) armed: Option<Time>,
     /// The flight that will tell it of progress.
@@ -171,13 +187,22 @@ pub(super) struct Peer {
     pub(super) last: Option<(u32, Source)>,
     /// From where it has come; None where the kernel does not know any more.
     pub(super) address: Option<IpAddr>,
+    /// What it said; None before its handshake.
+    pub(super) hello: Option<Hello>,
+    /// What it is to us; None before its handshake.
+    pub(super) near: Option<Near>,
+    /// What it was sent.
+    pub(super) pace: Pace,
 }
 
 impl Peer {
-    pub(super) fn new(serving: Serving, address: Option<IpAddr>) -> Self {
+    pub(super) fn new(serving: Serving, address: Option<IpAddr>, now: Time) -> Self {
         Self {
             serving,
             address,
+            pace: Pace::new(now),
+            hello: None,
+            near: None,
             content: None,
             changes: 0,
             registered: None,
@@ -237,6 +262,8 @@ pub(super) struct Body {
     pub(super) looks: u32,
     /// The piece that was looked up last: another look for the same answer is no other ask for it.
     pub(super) asked_for: Option<u32>,
+    /// What of it was not stored.
+    pub(super) misses: Misses,
     /// It is a block for a peer: its bytes are granted one by one, and what is missing is not fetched.
     pub(super) upload: Option<Upload>,
 }
@@ -288,7 +315,15 @@ pub(super) enum Source {
 
 impl Link {
     pub(super) fn new(socket: OwnedFd, token: Token, conn: Brain) -> Self {
+        let from = socket2::SockRef::from(&socket).peer_addr().ok();
+        let from = from.and_then(|address| address.as_socket());
         Self {
+            from: from.map(|address| address.ip().to_canonical()),
+            sent: Sent::default(),
+            sent_bytes: 0,
+            asked: None,
+            sends: None,
+            refused_host: None,
             socket,
             token,
             conn,
@@ -316,6 +351,8 @@ impl Link {
         self.out_at = 0;
         self.body = None;
         self.said = None;
+        self.sends = None;
+        self.refused_host = None;
         self.unwatch();
     }
 

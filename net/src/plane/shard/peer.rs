@@ -4,22 +4,25 @@
 //! A piece that was offered and is not stored any more when its turn comes ends the connection: the protocol has no word
 //! for a piece that is lost, and who comes again is told what there is.
 
+use super::clients::Misses;
 use super::link::{Body, Brain, Link, Peer, Source, Upload};
+use super::permit::Hello;
 use super::{Common, Fate, News, Shard};
 use crate::ask::{Ask, OfferAsk, OfferReply};
 use crate::metrics::PeerRefused;
 use crate::plane::mailbox::Note;
 use crate::settings::Settings;
+use crate::uploads::Noted;
 use larder_content::span::piece_start;
-use larder_content::{ContentId, ContentNo, PieceId, Span};
+use larder_content::{ContentNo, PieceId, Span};
 use larder_proto::http::conn::{Event as Happened, Failure, Remedy};
 use larder_proto::http::walk::Walk;
-use larder_proto::policy::mode;
 use larder_proto::swarm::bitfield::Bitfield;
 use larder_proto::swarm::choker::{Choker, Told};
 use larder_proto::swarm::serving::{Action, Serving};
 use larder_proto::swarm::session::{self, Offer, Why};
 use larder_proto::swarm::wire::Block;
+use larder_proto::time::Time;
 use larder_storage::driver::{Driver, Token};
 use larder_storage::store::Landing;
 use std::collections::{HashMap, VecDeque};
@@ -49,6 +52,8 @@ pub(super) struct Peers {
     slots: Option<usize>,
     told: Vec<Told<Token>>,
     count: usize,
+    /// What peers were sent since somebody asked.
+    pub(super) noted: Noted,
 }
 
 impl Peers {
@@ -61,7 +66,14 @@ impl Peers {
             slots,
             told: Vec::new(),
             count: 0,
+            noted: Noted::default(),
         }
+    }
+
+    /// Whether a peer wants something that it may have. Whose turn it is comes of it.
+    pub(super) fn wants(&mut self, token: Token, wants: bool, now: Time) {
+        let Self { choker, told, .. } = self;
+        choker.interested(token, wants, now, told);
     }
 }
 
@@ -105,8 +117,11 @@ impl Shard {
         let from = socket2::SockRef::from(&socket).peer_addr().ok();
         let from = from.and_then(|address| address.as_socket());
         let address = from.map(|address| address.ip().to_canonical());
-        let peer = Brain::Peer(Box::new(Peer::new(serving, address)));
+        let peer = Brain::Peer(Box::new(Peer::new(serving, address, self.now)));
         let token = self.links.add(|token| Link::new(socket, token, peer));
+        if let Some(address) = address {
+            self.clients.met(address, self.now).peerings += 1;
+        }
         let each = self.settings.peer_connections_max;
         let most = each.div_ceil(self.common.mailboxes.len().max(1));
         if self.peers.count > most {
@@ -175,15 +190,23 @@ impl Shard {
                     let _ = socket2::SockRef::from(&link.socket).shutdown(Shutdown::Write);
                     continue;
                 }
-                Action::Find { swarm, .. } => {
-                    self.find(link, swarm);
+                Action::Find {
+                    swarm,
+                    peer,
+                    suffix,
+                } => {
+                    let hello = Hello {
+                        swarm,
+                        peer,
+                        suffix,
+                    };
+                    self.find(link, hello);
                     continue;
                 }
                 Action::Opened { .. } => continue,
                 Action::Interested(wants) => {
-                    let (token, now) = (link.token, self.now);
-                    let Peers { choker, told, .. } = &mut self.peers;
-                    choker.interested(token, wants, now, told);
+                    let wants = wants && link.conn.peer().is_some_and(|peer| self.may_ask(peer));
+                    self.peers.wants(link.token, wants, self.now);
                     self.hand_out_slots(Some(link));
                     continue;
                 }
@@ -236,13 +259,18 @@ impl Shard {
         }
     }
 
-    /// Looks a content up, where the download mode lets peers have anything: whether it is shared at once, which of its pieces on a thread that may read the catalogue.
-    fn find(&mut self, link: &mut Link, swarm: ContentId) {
+    /// Looks a content up, where the peer is one that is answered: whether it is shared at once, which of its pieces on a
+    /// thread that may read the catalogue.
+    fn find(&mut self, link: &mut Link, hello: Hello) {
+        let swarm = hello.swarm;
+        let is_answered = match &mut link.conn {
+            Brain::Peer(peer) => self.meets(peer, hello),
+            Brain::Http(_) => false,
+        };
         let parts = &self.common.parts;
         let (token, serial) = (link.token, link.serial);
         let changes = parts.store.swarm_changes();
-        let shares = mode::peers(self.settings.policies.mode);
-        let content = parts.store.by_swarm(&swarm).filter(|_| shares);
+        let content = parts.store.by_swarm(&swarm).filter(|_| is_answered);
         let (Some(content), Brain::Peer(peer)) = (content, &mut link.conn) else {
             return self.offered(link, None);
         };
@@ -360,6 +388,7 @@ impl Shard {
             deadline: self.now,
             looks: 0,
             asked_for: None,
+            misses: Misses::Nothing,
             upload: Some(Upload {
                 block,
                 is_announced: false,
@@ -402,7 +431,7 @@ impl Shard {
     }
 
     /// Tells peers that they may ask, or may no more. `here` is one that is taken out of its place.
-    fn hand_out_slots(&mut self, mut here: Option<&mut Link>) {
+    pub(super) fn hand_out_slots(&mut self, mut here: Option<&mut Link>) {
         let mut told = std::mem::take(&mut self.peers.told);
         for told in told.drain(..) {
             let (token, event) = match told {

@@ -1,15 +1,14 @@
 //! What a party does: it opens connections, hears what comes of them, and does what the picker says. The rule: everything
 //! that is heard becomes an event of the picker's, and nothing else does.
 
-use super::assembly::Assembly;
-use super::table::{BY_PEERS, Link, Table, Work, address_of};
+use super::table::{Link, Table, address_of};
 use super::{NEAR_HEAD_START, Party};
-use crate::download::{Standing, Way};
+use crate::download::Standing;
 use crate::links::Direction;
+use crate::pace::Pace;
 use crate::peer::{self, News, Order, Over, Target};
 use crate::swarm::Shared;
 use larder_content::PieceId;
-use larder_content::span::piece_len;
 use larder_proto::policy::{Role, mode};
 use larder_proto::swarm::bans::Verdict;
 use larder_proto::swarm::picker::{Action, Event, Newcomer, PeerNo, Who};
@@ -40,6 +39,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 /// A client that waits gives up this much later than its piece is due: pieces are due early, so that there is time for a
 /// second attempt.
 const PATIENCE_AFTER_DUE: Duration = Duration::from_secs(10);
+
+const NEVER_DUE: Time = Time::from_micros(u64::MAX);
 
 impl Party {
     /// Opens connections to those who are said to have the content.
@@ -116,6 +117,9 @@ impl Party {
         link_cost: Option<u32>,
     ) {
         let address = address_of(found);
+        let Some(allowance) = shared.allowance(self.content.no, found.peer_type) else {
+            return;
+        };
         let now = shared.clock.now();
         match link_cost {
             Some(_) => table.tried_on_link(address, now, true),
@@ -134,6 +138,7 @@ impl Party {
             pieces: Bitfield::new(self.content.pieces()),
             told_interest: false,
             bored_since: None,
+            pace: Pace::new(now),
         };
         table.links.insert(no, link);
         shared.links.fetch_add(1, Ordering::Relaxed);
@@ -143,6 +148,7 @@ impl Party {
             swarm: self.id,
             length: self.content.length(),
             have: table.picker.here().clone(),
+            mark: shared.mark(&self.id),
             connect_timeout: CONNECT_WITHIN,
             settings: Arc::clone(&shared.settings),
         };
@@ -153,7 +159,8 @@ impl Party {
         };
         let (party, clock) = (Arc::clone(self), shared.clock);
         tokio::spawn(async move {
-            peer::run(target, clock, limits, taken, |news| party.hear(no, news)).await;
+            let tell = |news: News<'_>| party.hear(no, news);
+            peer::run(target, clock, limits, taken, allowance, tell).await;
         });
     }
 
@@ -187,6 +194,8 @@ impl Party {
                 if shared.bans.lock().not_before(who, now).is_some() {
                     return table.order(no, Order::Close);
                 }
+                link.pace = Pace::new(now);
+                shared.figures.peer_links_opened.increment(1);
                 shared.figures.peer_links(link.kind).increment(1.0);
                 let new = Newcomer {
                     who,
@@ -251,14 +260,15 @@ impl Party {
             self.look_at_peers(table);
         }
         self.put_to_picker(table, &shared, vec![event], came, now);
-        self.release_if_alone(table);
+        self.release_if_alone(table, now);
     }
 
     /// A block has come, of use or not.
     fn count(&self, table: &mut Table, shared: &Shared, no: PeerNo, block: Block) {
-        let Some(link) = table.links.get(&no) else {
+        let Some(link) = table.links.get_mut(&no) else {
             return;
         };
+        link.pace.went(u64::from(block.len), shared.clock.now());
         let (kind, address) = (link.kind, link.address);
         shared
             .figures
@@ -292,11 +302,13 @@ impl Party {
         };
         shared.links.fetch_sub(1, Ordering::Relaxed);
         let reached = !matches!(over, Over::NotConnected(_));
-        tracing::debug!(peer = %link.address, content = %self.id, why = %over, "a connection to a peer has ended");
+        let peer = crate::clients::name(link.address.ip(), shared.settings.load().privacy);
+        tracing::debug!(%peer, content = %self.id, why = %over, "a connection to a peer has ended");
+        let now = shared.clock.now();
         if link.who.is_some() {
             shared.figures.peer_links(link.kind).decrement(1.0);
+            shared.has_ended(link.giver(self.content.no, now));
         }
-        let now = shared.clock.now();
         if link.link_cost.is_none() {
             return table.tried(link.address, now, reached);
         }
@@ -310,9 +322,11 @@ impl Party {
         }
     }
 
-    /// Nobody is there to leave anything to, and nobody is to be expected.
-    pub(super) fn release_if_alone(&self, table: &Table) {
+    /// Nobody is there to leave anything to, and nobody is to be expected. Who looks around is told of nobody where others
+    /// begin at the same moment: its picker sees to what becomes of that.
+    pub(super) fn release_if_alone(&self, table: &Table, now: Time) {
         if table.links.is_empty()
+            && now >= self.began + self.look_around
             && let Some(download) = self.download.upgrade()
         {
             download.release_http(self.content.no);
@@ -325,6 +339,7 @@ impl Party {
         else {
             return;
         };
+        let is_device = shared.settings.load().own_store;
         let (mut events, mut waiting) = (Vec::new(), Vec::new());
         for (piece, standing) in download.news(self.content.no) {
             match standing {
@@ -336,9 +351,15 @@ impl Party {
                         PATIENCE_AFTER_DUE
                     };
                     waiting.push(piece);
+                    // What a device downloads is urgent to nobody: its picker has an order of its own.
+                    let deadline = if is_device {
+                        NEVER_DUE
+                    } else {
+                        want.deadline + patience
+                    };
                     events.push(Event::Wanted {
                         piece,
-                        deadline: want.deadline + patience,
+                        deadline,
                         background: want.background,
                     });
                 }
@@ -455,7 +476,8 @@ impl Party {
                 let verdict = shared.bans.lock().bad(who, pieces, now);
                 let banned = matches!(verdict, Verdict::Banned(_));
                 shared.figures.peer_lies.increment(u64::from(pieces));
-                tracing::warn!(peer = %who.address, id = %who.id, content = %self.id, pieces, banned, "a peer has sent what its hash does not prove");
+                let peer = crate::clients::name(who.address, shared.settings.load().privacy);
+                tracing::warn!(%peer, id = %who.id, content = %self.id, pieces, banned, "a peer has sent what its hash does not prove");
             }
             Action::Drop(no) => table.order(no, Order::Close),
         }
@@ -485,111 +507,5 @@ impl Party {
         };
         let looked = self.began + self.look_around;
         until.min(delayed.max(head_start).max(looked))
-    }
-
-    /// Takes a piece from the list of what is wanted. False where it can not be had.
-    fn take(&self, table: &mut Table, shared: &Shared, piece: u32) -> bool {
-        let job = self
-            .download
-            .upgrade()
-            .and_then(|download| download.take_for_peer(&self.content, piece));
-        if job.is_none() {
-            table.works.remove(&piece);
-            return false;
-        }
-        if let Some(work) = table.works.get_mut(&piece) {
-            work.job = job;
-            return true;
-        }
-        match self.assembly(shared, piece) {
-            Some(assembly) => {
-                let from = [0; BY_PEERS.len()];
-                table.works.insert(
-                    piece,
-                    Work {
-                        job,
-                        assembly,
-                        from,
-                    },
-                );
-                true
-            }
-            None => {
-                table.for_want_of_memory.insert(piece);
-                false
-            }
-        }
-    }
-
-    fn assembly(&self, shared: &Shared, piece: u32) -> Option<Assembly> {
-        let hash = self.hashes.phf.piece_hash(piece)?;
-        let len = piece_len(self.content.length(), piece);
-        Some(Assembly::new(*hash, shared.store.frame(len)?))
-    }
-
-    /// What has come of a piece is of no use. False where there is no memory to begin again.
-    fn begin_again(&self, table: &mut Table, shared: &Shared, piece: u32) -> bool {
-        let Some(work) = table.works.remove(&piece) else {
-            return true;
-        };
-        if work.job.is_none() {
-            return true;
-        }
-        let Some(assembly) = self.assembly(shared, piece) else {
-            table.for_want_of_memory.insert(piece);
-            return false;
-        };
-        let from = [0; BY_PEERS.len()];
-        table.works.insert(
-            piece,
-            Work {
-                assembly,
-                from,
-                ..work
-            },
-        );
-        true
-    }
-
-    /// All blocks of a piece are here.
-    fn prove(&self, table: &mut Table, shared: &Shared, piece: u32) -> Event {
-        let proved = table.works.get_mut(&piece).map(|w| w.assembly.proved());
-        if !self.is_believed(shared) {
-            // It ends as soon as it looks.
-            table.works.remove(&piece);
-            self.bell.notify_one();
-            return Event::Unwanted(piece);
-        }
-        match proved {
-            Some(Some(writer)) => {
-                let Some(work) = table.works.remove(&piece) else {
-                    return Event::Unwanted(piece);
-                };
-                let shares: Vec<(Way, u32)> = BY_PEERS.into_iter().zip(work.from).collect();
-                let hash = self.hashes.phf.piece_hash(piece);
-                let landed = work
-                    .job
-                    .zip(hash)
-                    .is_some_and(|(job, hash)| job.landed(writer, hash, &shares));
-                if !landed {
-                    return Event::Unwanted(piece);
-                }
-                table.brought = true;
-                if self.hashes.trusted {
-                    shared.figures.pieces_verified_phf.increment(1);
-                }
-                table.order_all(Order::Landed(piece));
-                Event::Landed(piece)
-            }
-            Some(None) => {
-                shared.figures.pieces_rejected_peer.increment(1);
-                if self.begin_again(table, shared, piece) {
-                    Event::Bad(piece)
-                } else {
-                    Event::AtOrigin(piece)
-                }
-            }
-            None => Event::AtOrigin(piece),
-        }
     }
 }

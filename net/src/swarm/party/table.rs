@@ -3,7 +3,10 @@
 
 use super::assembly::Assembly;
 use crate::download::{PeerJob, Way};
+use crate::pace::Pace;
 use crate::peer::Order;
+use crate::swarm::Giver;
+use larder_content::ContentNo;
 use larder_proto::swarm::picker::{PeerNo, Picker, Who};
 use larder_proto::swarm::{Bitfield, PeerId};
 use larder_proto::time::Time;
@@ -44,6 +47,8 @@ pub(super) struct Link {
     /// What it was told.
     pub(super) told_interest: bool,
     pub(super) bored_since: Option<Time>,
+    /// What it has sent.
+    pub(super) pace: Pace,
 }
 
 /// A piece on its way.
@@ -59,6 +64,18 @@ pub(super) struct Work {
 pub(super) const BY_PEERS: [Way; 4] = [Way::Lan, Way::Group, Way::Internet, Way::Link];
 
 impl Link {
+    /// What it has given, to be told.
+    pub(super) fn giver(&self, content: ContentNo, now: Time) -> Giver {
+        Giver {
+            content,
+            address: self.address.ip(),
+            way: BY_PEERS[self.way()],
+            since: self.pace.began(),
+            bytes: self.pace.bytes(),
+            bytes_s: self.pace.bytes_s(now),
+        }
+    }
+
     /// Which of [`BY_PEERS`] it is.
     pub(super) const fn way(&self) -> usize {
         match (self.link_cost, self.kind) {

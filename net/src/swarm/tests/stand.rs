@@ -293,6 +293,7 @@ fn policy_of(phf: Phf, trust: Trust) -> ContentPolicy {
         trust,
         attested_by: (trust == Trust::Attested).then(|| "another".to_owned()),
         content_cdn_urls: vec![URL.to_owned()],
+        etag: None,
         foreground_qos_bps: None,
         background_qos_bps: None,
         max_cache_age_secs: None,
@@ -329,6 +330,7 @@ impl Stand {
             me: PeerId([0xee; 16]),
             port: 7680,
             place: Place::default(),
+            surroundings: Arc::default(),
             seeds: true,
             look_every: Duration::from_millis(200),
         });

@@ -64,6 +64,7 @@ async fn what_is_held_is_offered_and_its_hashes_are_published_as_what_they_are()
     assert_eq!(published.phf, phf_of(&stand.object));
     assert_eq!(published.trust, Trust::Attested);
     assert_eq!(published.content_cdn_urls, [URL]);
+    assert_eq!(published.etag.as_deref(), Some("\"one\""));
     let join = eventually("it is offered", || {
         stand.coordinator.said.joins.lock().first().cloned()
     })
