@@ -5,11 +5,14 @@ use crate::admin::warm::Warming;
 use crate::admin::{self, Token};
 use crate::background;
 use crate::certificates::{self, Keeper};
+use crate::cmdlets::rates::Looks;
 use crate::config::Coordination;
 use crate::config::{Checked, PeerAddress};
 use crate::coordination;
+use crate::journal::{self, Journal};
 use crate::listen::{self, Purpose};
 use crate::machine;
+use crate::months::Kept;
 use crate::node::{Node, NodeOptions};
 use crate::state::{Pulse, State};
 use crate::swarm;
@@ -32,14 +35,21 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-use tokio::runtime::Runtime;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Bytes of a slab file; see [`larder_storage::store::StoreOptions::slab_bytes`].
 const SLAB_BYTES: u64 = 1 << 30;
 
 /// How long leaving the swarms may take at the end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// For so long a stop goes on serving, and tells each client with its answer to come by a new connection. A connection on
+/// which nothing was asked in that time is closed on; a request that crosses with that has to be sent again.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How often a stop looks whether all are gone: the count is told by nobody, and a stop is rare.
+const STOP_LOOK: Duration = Duration::from_millis(10);
 
 /// Why an appliance does not start.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +193,7 @@ impl Appliance {
                 driver: config.driver,
                 memory_bytes_max: config.memory_bytes_max,
                 store_paths: config.store_paths.clone(),
+                uploads: config.store_paths.first().cloned().unwrap_or_default(),
                 store_bytes_max: config.store_bytes_max,
                 slab_bytes: SLAB_BYTES,
                 settings: config.settings.clone(),
@@ -225,7 +236,11 @@ impl Appliance {
         let state = Arc::new(State {
             store: node.store.clone(),
             origin: node.origin.clone(),
+            figures: Arc::clone(&node.figures),
             download: node.download.clone(),
+            months: Kept::open(&first, Arc::clone(&node.figures)),
+            journal: Journal::open(&journal::folder_of(&first)),
+            looks: Looks::default(),
             warming: Warming::default(),
             settings: Arc::clone(&node.settings),
             config: ArcSwap::from_pointee(config),
@@ -289,7 +304,7 @@ impl Appliance {
                     Err(error) => tracing::error!("peers are not asked for anything: {error}"),
                 }
             }
-            Coordination::Off => {}
+            Coordination::Off => appliance.watch_surroundings(),
         }
         Ok(appliance)
     }
@@ -303,6 +318,12 @@ impl Appliance {
         self.state
             .swarm
             .get_or_init(|| swarm::join(&self.node, coordinator, trusted, listening, true, &cache));
+    }
+
+    fn watch_surroundings(&self) {
+        let config = self.state.config.load();
+        let cache = config.store_paths.first().cloned().unwrap_or_default();
+        swarm::watch(&self.node, &self.state.peer, &cache);
     }
 
     /// Where clients are served: the addresses as they are, with real ports.
@@ -381,13 +402,16 @@ impl Appliance {
         &self.state
     }
 
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.node.runtime
-    }
-
-    /// Stops: no new connections, answers under way have until `cut_after`, then the store is written out.
+    /// Stops: clients are told to connect anew, then no connection is accepted, answers under way have until `cut_after`,
+    /// and the store is written out.
     pub fn stop(self, cut_after: Duration) {
         self.state.stopping.store(true, Ordering::Relaxed);
+        self.state.journal.look(&self.state);
+        let told = Instant::now();
+        self.node.last_answers();
+        if let Some(plane) = self.state.tls_plane.read().as_ref() {
+            plane.last_answers();
+        }
         if let Some(dns_sd) = self.dns_sd {
             dns_sd.stop();
         }
@@ -396,6 +420,10 @@ impl Appliance {
         }
         if let Some(server) = self.coordinator_server {
             self.node.runtime.block_on(server.stop(LEAVE_WITHIN));
+        }
+        let connections = || self.state.connections() + self.node.service.open();
+        while connections() > 0 && told.elapsed() < LAST_ANSWERS {
+            thread::park_timeout(STOP_LOOK);
         }
         // Said before it is taken out, so that whoever asks meanwhile still sees its connections.
         self.node.drain();
@@ -410,6 +438,7 @@ impl Appliance {
             }
         };
         self.node.stop(cut_after, by_tls);
+        self.state.months.keep();
     }
 }
 

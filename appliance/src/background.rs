@@ -2,34 +2,56 @@
 //! harm.
 
 use crate::state::State;
+use crate::systemd;
+use crate::telemetry::steps::Steps;
 use larder_storage::store::{Filter, Listed, Store};
+use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 /// How often histograms are moved and the shards' pulse is taken; longer than the second within which they turn.
 const TICK: Duration = Duration::from_secs(5);
+/// The shortest where systemd wants to hear of us more often; still longer than the second.
+const TICK_MIN: Duration = Duration::from_millis(1500);
 /// How often objects that are too old are looked for.
 const AGE_TICK: Duration = Duration::from_secs(60);
 
 /// Starts the background work on the present runtime; it ends with the runtime. `watchdog` is how often systemd wants
 /// to hear of us.
 pub(crate) fn spawn(state: &Arc<State>, watchdog: Option<Duration>) {
-    let tick = watchdog.map_or(TICK, |every| {
-        (every / 3).clamp(Duration::from_secs(2), TICK)
-    });
+    let tick = watchdog.map_or(TICK, |every| (every / 3).clamp(TICK_MIN, TICK));
     let of_pulse = Arc::clone(state);
     tokio::spawn(async move {
         let mut timer = tokio::time::interval(tick);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut hung = false;
+        let mut steps = of_pulse.telemetry.within(Steps::new);
         loop {
             timer.tick().await;
             of_pulse.telemetry.upkeep();
+            steps.look();
+            let gathering = Arc::clone(&of_pulse);
+            // Before a shard thread's own book of clients is full. It may wait for them, and nobody for it.
+            tokio::task::spawn_blocking(move || {
+                gathering.gather_clients();
+                gathering
+                    .looks
+                    .look(&gathering.figures, gathering.clock.now());
+                gathering.months.keep();
+                gathering.journal.look(&gathering);
+            });
             let all_turn = of_pulse.take_pulse();
             if !all_turn {
-                tracing::error!("{} shard threads hang", of_pulse.pulse.stuck());
-            } else if watchdog.is_some() {
-                crate::systemd::notify(&[sd_notify::NotifyState::Watchdog]);
+                let hang = format!("{} serving threads hang", of_pulse.pulse.stuck());
+                tracing::error!("{hang}");
+                systemd::status(&hang);
+            } else if hung {
+                systemd::status("serving; all threads turn again");
+            }
+            hung = !all_turn;
+            if all_turn && watchdog.is_some() {
+                systemd::notify(&[NotifyState::Watchdog]);
             }
         }
     });

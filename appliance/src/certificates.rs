@@ -15,9 +15,11 @@ use tokio::time::MissedTickBehavior;
 /// How often files are looked at. Programs that renew certificates write the two of a pair one after the other.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// How long before its end a certificate is told to need a new one.
-const WARN_BEFORE_S: u64 = 14 * DAY_S;
-const DAY_S: u64 = 24 * 3600;
+/// So many days before its end a certificate is told to need a new one: in the log, by `larder doctor` and `larder fleet`,
+/// and by the alert in deploy/prometheus.
+pub(crate) const WARN_BEFORE_DAYS: u64 = 21;
+const WARN_BEFORE_S: u64 = WARN_BEFORE_DAYS * DAY_S;
+pub(crate) const DAY_S: u64 = 24 * 3600;
 
 const NOT_AFTER: &str = "larder_tls_certificate_not_after_seconds";
 
@@ -219,4 +221,16 @@ pub(crate) fn watch(state: &Arc<State>) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alert_comes_as_early_as_the_log() {
+        let rules = include_str!("../../deploy/prometheus/rules.yml");
+        let expression = format!("{NOT_AFTER} - time() < {WARN_BEFORE_DAYS} * 86400");
+        assert!(rules.contains(&expression), "{expression}");
+    }
 }

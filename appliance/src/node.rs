@@ -3,6 +3,7 @@
 
 use crate::appliance::StartError;
 use crate::budget::Budget;
+use crate::month::Uploads;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
 use larder_net::clock::Clock;
@@ -10,7 +11,7 @@ use larder_net::download::Download;
 use larder_net::http::HyperService;
 use larder_net::metrics::Figures;
 use larder_net::origin::{Network, OriginClient, SystemNetwork};
-use larder_net::plane::{Listeners, Plane, PlaneOptions, PlaneParts, ShardReport};
+use larder_net::plane::{Listeners, Plane, PlaneOptions, PlaneParts, ShardReport, Surroundings};
 use larder_net::settings::Settings;
 use larder_proto::swarm::PeerId;
 use larder_storage::driver::DriverKind;
@@ -40,6 +41,8 @@ pub(crate) struct NodeOptions {
     pub(crate) memory_bytes_max: u64,
     /// The directories of the store, one for each disk.
     pub(crate) store_paths: Vec<PathBuf>,
+    /// Where it is kept what has gone to Internet peers in this month.
+    pub(crate) uploads: PathBuf,
     /// How much disk it may use.
     pub(crate) store_bytes_max: SizeLimit,
     /// Bytes of a slab file; see [`StoreOptions::slab_bytes`].
@@ -71,6 +74,10 @@ pub(crate) struct Node {
     pub(crate) reports: Vec<ShardReport>,
     /// Who it is among peers, drawn anew at each start.
     pub(crate) peer_id: PeerId,
+    /// What shard threads go by when they serve peers.
+    pub(crate) surroundings: Arc<ArcSwap<Surroundings>>,
+    /// What goes to Internet peers, counted.
+    pub(crate) uploads: Arc<Uploads>,
     /// Shard threads.
     pub(crate) shards: usize,
     pub(crate) budget: Budget,
@@ -127,6 +134,10 @@ impl Node {
             .and_then(|mut source| source.read_exact(&mut random))
             .map_err(StartError::Threads)?;
         let peer_id = PeerId(random);
+        let uploads = telemetry.within(|| Arc::new(Uploads::new(&options.uploads)));
+        uploads.look(&settings.load(), false);
+        runtime.spawn(Arc::clone(&uploads).keep(Arc::clone(&settings)));
+        let surroundings = Arc::default();
         let parts = PlaneParts {
             store: store.clone(),
             settings: Arc::clone(&settings),
@@ -135,6 +146,8 @@ impl Node {
             figures: Arc::clone(&figures),
             clock,
             peer_id,
+            surroundings: Arc::clone(&surroundings),
+            monthly: uploads.monthly(),
         };
         let plane_options = PlaneOptions {
             shards,
@@ -159,11 +172,21 @@ impl Node {
             reports: plane.reports().to_vec(),
             plane: Arc::new(RwLock::new(Some(plane))),
             peer_id,
+            surroundings,
+            uploads,
             shards,
             budget,
             clock,
             runtime,
         })
+    }
+
+    /// Each answer says that it is the last one on its connection. New connections are accepted, idle ones stay.
+    pub(crate) fn last_answers(&self) {
+        if let Some(plane) = self.plane.read().as_ref() {
+            plane.last_answers();
+        }
+        self.service.last_answers();
     }
 
     /// No new connections from here on; those that wait for nothing are closed.
@@ -180,6 +203,7 @@ impl Node {
         if let Some(plane) = plane {
             plane.stop(cut_after);
         }
+        self.uploads.give_back();
         // Nothing is handed over any more; what was is given as long again.
         let whole = self.runtime.block_on(async {
             let (whole, others) = tokio::join!(self.service.drain(cut_after), others);

@@ -3,6 +3,7 @@
 
 use crate::config::{self, Checked, Coordination, Policy, Problems};
 use crate::state::State;
+use crate::systemd;
 use larder_net::coordinator::ServiceOptions;
 use larder_proto::policy::{Dialect, Policies, Role};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,10 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
                 tracing::error!("{line}");
             }
             tracing::error!("the configuration has mistakes; the settings stay as they were");
+            let first = problems.lines().first().map_or("", String::as_str);
+            systemd::status(&format!(
+                "serving with the settings of before, since the configuration has mistakes: {first}"
+            ));
             return Err(problems);
         }
     };
@@ -50,6 +55,7 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
     state
         .settings
         .store(Arc::new(state.budget.fit(new.settings.clone())));
+    state.store.limit_to(new.store_bytes_max);
     state.config.store(Arc::new(merged(&old, new)));
     if let (Some(coordinator), Coordination::Embedded(embedded)) =
         (&state.coordinator, &state.config.load().coordination)
@@ -73,6 +79,10 @@ pub(crate) fn reload(state: &State) -> Result<Reloaded, Problems> {
         &applied
     };
     tracing::info!("the configuration was read again; changed: {applied}");
+    systemd::status(match done.needs_restart.is_empty() {
+        true => "serving",
+        false => "serving; some settings wait for a restart",
+    });
     Ok(done)
 }
 
@@ -113,11 +123,15 @@ fn merged(old: &Checked, new: Checked) -> Checked {
     Checked {
         admin_names: new.admin_names,
         age_max_s: new.age_max_s,
+        store_bytes_max: new.store_bytes_max,
         tls: new.tls,
         coordination: kept(&old.coordination, new.coordination),
         settings: new.settings,
         policy: new.policy,
         warnings: new.warnings,
+        files: new.files,
+        policy_files: new.policy_files,
+        hash: new.hash,
         ..old.clone()
     }
 }
@@ -146,11 +160,7 @@ fn live(config: &Checked) -> Keys {
 }
 
 /// Policies that need a restart, and so are told with the keys that do.
-const FIXED_POLICIES: [&str; 3] = [
-    "DOMaxCacheSize",
-    "DOAbsoluteMaxCacheSize",
-    "DOModifyCacheDrive",
-];
+const FIXED_POLICIES: [&str; 1] = ["DOModifyCacheDrive"];
 
 /// The policies that have another value now; both values are logged.
 fn policies_changed(old: &Policy, new: &Policy) -> Vec<String> {
@@ -184,14 +194,6 @@ fn fixed(config: &Checked) -> Keys {
         ("server.shards", config.shards.to_string()),
         ("server.driver", format!("{:?}", config.driver)),
         ("store.paths", format!("{:?}", config.store_paths)),
-        (
-            "policy.DOMaxCacheSize",
-            config.store_bytes_max.percent.to_string(),
-        ),
-        (
-            "policy.DOAbsoluteMaxCacheSize",
-            format!("{:?}", config.store_bytes_max.absolute),
-        ),
         ("coordinator", coordination_fixed(&config.coordination)),
         ("discovery.dns_sd", config.dns_sd.to_string()),
         ("log", format!("{:?}", config.log)),

@@ -1,77 +1,95 @@
 //! The appliance as a service of the machine: signals, and what systemd is told. The rule: the first SIGTERM or SIGINT
-//! stops in good order, the second at once; SIGHUP reads the configuration again.
+//! stops in good order, the second at once; SIGHUP reads the configuration again; one that comes while the store is still
+//! being opened waits until it is open.
 
 use crate::appliance::Appliance;
 use crate::reload::reload;
-use crate::state::State;
 use crate::systemd;
 use sd_notify::NotifyState;
 use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long answers under way may take once we are told to stop.
 const CUT_AFTER: Duration = Duration::from_secs(10);
 /// When the order is not kept: stopped by a second signal.
 const EXIT_AT_ONCE: i32 = 1;
 
-/// The signals that a service is sent, caught from the moment this exists.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
+/// What a signal asks for.
+enum Order {
+    Reload,
+    /// By the signal of this name.
+    Stop(&'static str),
 }
 
+/// The signals that a service is sent, caught from the moment this exists.
+pub(crate) struct Signals(Receiver<Order>);
+
 impl Signals {
-    /// Catches them.
+    /// Catches them, on a thread that waits for nothing else.
     ///
     /// # Errors
     /// Where signals cannot be caught.
-    pub(crate) fn caught(runtime: &Runtime) -> io::Result<Self> {
-        let _entered = runtime.enter();
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the signal to stop, and reloads meanwhile.
-    async fn until_stop(&mut self, state: &Arc<State>) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => {
-                    systemd::reloading();
-                    let state = Arc::clone(state);
-                    // What is wrong was logged, and the settings are as they were.
-                    let _ = tokio::task::spawn_blocking(move || reload(&state)).await;
-                    systemd::notify(&[NotifyState::Ready]);
+    pub(crate) fn caught() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()?;
+        let entered = runtime.enter();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        drop(entered);
+        let (tell, told) = channel();
+        let listen = async move {
+            let mut is_stopping = false;
+            loop {
+                let order = tokio::select! {
+                    // Of those that came together, what is asked of a running service first.
+                    biased;
+                    _ = hang_up.recv() => Order::Reload,
+                    _ = terminate.recv() => Order::Stop("SIGTERM"),
+                    _ = interrupt.recv() => Order::Stop("SIGINT"),
+                };
+                let stops = matches!(order, Order::Stop(_));
+                if stops && is_stopping {
+                    tracing::warn!("stopped at once by a second signal");
+                    std::process::exit(EXIT_AT_ONCE);
                 }
+                is_stopping |= stops;
+                // Whoever would hear it is stopping.
+                let _ = tell.send(order);
             }
-        }
+        };
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || runtime.block_on(listen))?;
+        Ok(Self(told))
     }
 }
 
 /// Runs until a signal says to stop, and stops.
-pub(crate) fn run(appliance: Appliance, mut signals: Signals) -> ExitCode {
-    let runtime = appliance.runtime();
+pub(crate) fn run(appliance: Appliance, signals: &Signals) -> ExitCode {
     systemd::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
-    let which = runtime.block_on(signals.until_stop(appliance.state()));
+    let mut which = "nobody catches signals any more";
+    for order in &signals.0 {
+        match order {
+            Order::Reload => {
+                systemd::reloading();
+                // What is wrong was logged and is the status, and the settings are as they were.
+                let _ = reload(appliance.state());
+                systemd::notify(&[NotifyState::Ready]);
+            }
+            Order::Stop(by) => {
+                which = by;
+                break;
+            }
+        }
+    }
     tracing::info!("{which}: stopping; answers under way have 10 s");
     systemd::notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
-    runtime.spawn(async move {
-        tokio::select! {
-            _ = signals.terminate.recv() => {}
-            _ = signals.interrupt.recv() => {}
-        }
-        tracing::warn!("stopped at once by a second signal");
-        std::process::exit(EXIT_AT_ONCE);
-    });
     appliance.stop(CUT_AFTER);
     tracing::info!("stopped");
     ExitCode::SUCCESS

@@ -5,7 +5,10 @@ use crate::admin::Token;
 use crate::admin::warm::Warming;
 use crate::budget::Budget;
 use crate::certificates::Keeper;
+use crate::cmdlets::rates::Looks;
 use crate::config::Checked;
+use crate::journal::Journal;
+use crate::months::Kept;
 use crate::telemetry::Telemetry;
 use crate::telemetry::gauges::{Gauges, Shards};
 use arc_swap::ArcSwap;
@@ -13,6 +16,7 @@ use larder_net::clock::Clock;
 use larder_net::coordinator::Coordinator;
 use larder_net::download::Download;
 use larder_net::http::{Plane, ShardReport, TlsPlane};
+use larder_net::metrics::Figures;
 use larder_net::origin::OriginClient;
 use larder_net::settings::Settings;
 use larder_net::swarm::Swarm;
@@ -23,14 +27,26 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long a shard thread may take to give its book of clients.
+const GATHER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The parts, shared.
 pub(crate) struct State {
     pub(crate) store: Store,
     /// Who asks the origins.
     pub(crate) origin: OriginClient,
+    /// What is counted.
+    pub(crate) figures: Arc<Figures>,
     /// Who brings in what is missing.
     pub(crate) download: Download,
+    /// What was counted in each month.
+    pub(crate) months: Kept,
+    /// What has become of downloads.
+    pub(crate) journal: Journal,
+    /// How much went through at the last looks.
+    pub(crate) looks: Looks,
     /// What administrators have brought in.
     pub(crate) warming: Warming,
     /// What shard threads and origins go by; published anew by a reload.
@@ -91,15 +107,15 @@ impl State {
         let stuck = self.pulse.stuck();
         if stuck > 0 {
             reasons.push(format!(
-                "{stuck} of {} shard threads hang",
-                self.reports.len()
+                "{stuck} of {} serving threads hang",
+                self.pulse.threads()
             ));
         }
         let ready = reasons.is_empty();
         reasons.extend(self.store.figures().degraded);
         reasons.extend(self.certificates.troubles(self.clock.unix()));
         reasons.extend(self.origin.proxy_notes());
-        if self.swarm.get().and_then(Swarm::coordinator_answers) == Some(false) {
+        if self.coordinator_answers() == Some(false) {
             reasons.push("the coordinator does not answer; no new peers are found".to_owned());
         }
         Readiness { ready, reasons }
@@ -117,9 +133,30 @@ impl State {
 
     /// All figures, as Prometheus reads them. Asks the store, so not for shard threads.
     pub(crate) fn metrics(&self) -> String {
-        self.gauges.update(&self.store.figures(), self.shards());
+        self.gauges.update(
+            &self.store.figures(),
+            self.shards(),
+            self.coordinator_answers(),
+        );
+        self.gauges.configured(self.config.load().hash);
         self.telemetry.within(|| self.certificates.update_gauges());
         self.telemetry.render()
+    }
+
+    /// Whether the coordinator answers; None while nobody has asked it.
+    fn coordinator_answers(&self) -> Option<bool> {
+        self.swarm.get().and_then(Swarm::coordinator_answers)
+    }
+
+    /// Brings the book of clients up to date, and forgets in it who was not here for long. Waits for the shard threads,
+    /// so not for those.
+    pub(crate) fn gather_clients(&self) {
+        if let Some(plane) = self.plane.read().as_ref() {
+            plane.gather_clients(GATHER_WITHIN);
+        }
+        let hours = self.config.load().seen.retention_hours;
+        let retention = Duration::from_secs(hours.saturating_mul(3600));
+        self.figures.clients.forget(retention, self.clock.now());
     }
 
     /// Open connections of clients.
@@ -129,14 +166,17 @@ impl State {
         by_http + by_https.unwrap_or(0)
     }
 
-    /// Takes the pulse of the shard threads; to be called at intervals of over a second. True where none hangs.
+    /// Takes the pulse of all threads that serve; to be called at intervals of over a second. True where none hangs.
     pub(crate) fn take_pulse(&self) -> bool {
         let turns = self.plane.read().as_ref().map(Plane::turns);
-        self.pulse.take(turns.unwrap_or_default()) == 0
+        let by_tls = self.tls_plane.read().as_ref().map(TlsPlane::turns);
+        let mut turns = turns.unwrap_or_default();
+        turns.extend(by_tls.unwrap_or_default());
+        self.pulse.take(turns) == 0
     }
 }
 
-/// Which shard threads turn. Every shard's number grows at least once a second.
+/// Which threads turn, of the shards and of https. Each one's number grows at least once a second.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     last: Mutex<Vec<u64>>,
@@ -147,6 +187,11 @@ impl Pulse {
     /// How many stood still between the last two looks.
     pub(crate) fn stuck(&self) -> usize {
         self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// How many there were at the last look.
+    fn threads(&self) -> usize {
+        self.last.lock().len()
     }
 
     fn take(&self, turns: Vec<u64>) -> usize {

@@ -3,14 +3,17 @@
 
 use crate::device;
 use crate::node::Node;
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use larder_net::coordinator::CoordinatorClient;
 use larder_net::discovery::names;
+use larder_net::plane::Surroundings;
 use larder_net::settings::Settings;
 use larder_net::swarm::{Place, Swarm, SwarmOptions};
 use larder_proto::policy::{Names, Policies, group::group, group::wanted};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -18,12 +21,14 @@ use std::time::{Duration, Instant};
 /// How often what is held is looked through for what others should know of.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often this machine's addresses are looked up; they change with its network. After a reload it is at once.
-const PLACE_EVERY: Duration = Duration::from_secs(60);
+/// How often this machine is looked at: its addresses change with its network, its battery runs down, a VPN comes up.
+/// After a reload it is at once.
+const PLACE_EVERY: Duration = Duration::from_secs(5);
 const RELOAD_SEEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often the network is asked what it is called. What could not be found out is looked for every time.
+/// How often the network is asked what it is called, and how often where that could not be found out.
 const NAMES_EVERY: Duration = Duration::from_secs(600);
+const NAMES_EVERY_IN_TROUBLE: Duration = Duration::from_secs(60);
 
 /// Joins the swarms of a node. `trusted`: what the coordinator says of contents is what it was told by those who may say
 /// it, since it is this process or was reached by TLS. `listening`: where peers are served; `cache`: where the pieces lie.
@@ -40,6 +45,7 @@ pub(crate) fn join(
     let names = names_within(node, &settings.load().policies);
     let now = place(&listening, &settings.load(), &cache, &names);
     tell_group(None, &now, &settings.load().policies, &names);
+    surround(&node.surroundings, &now);
     let _entered = node.runtime.enter();
     let swarm = node.download.join_swarm(SwarmOptions {
         coordinator,
@@ -47,12 +53,47 @@ pub(crate) fn join(
         me: node.peer_id,
         port: listening.first().map_or(0, SocketAddr::port),
         place: now.clone(),
+        surroundings: Arc::clone(&node.surroundings),
         seeds,
         look_every: LOOK_EVERY,
     });
-    let of_task = swarm.clone();
+    let view = View {
+        listening,
+        cache,
+        names,
+        last: now,
+    };
+    follow(node, view, Some(swarm.clone()));
+    swarm
+}
+
+/// Looks after what peers are served by, where this process takes part in no swarm.
+pub(crate) fn watch(node: &Node, listening: &[SocketAddr], cache: &Path) {
+    let names = Names::default();
+    let now = place(listening, &node.settings.load(), cache, &names);
+    surround(&node.surroundings, &now);
+    let view = View {
+        listening: listening.to_vec(),
+        cache: cache.to_path_buf(),
+        names,
+        last: now,
+    };
+    follow(node, view, None);
+}
+
+/// What is known of this machine and its network.
+struct View {
+    listening: Vec<SocketAddr>,
+    cache: PathBuf,
+    names: Names,
+    last: Place,
+}
+
+/// Looks again and again where this machine is and what it is like. Its network is asked for names for a swarm alone.
+fn follow(node: &Node, mut view: View, swarm: Option<Swarm>) {
+    let settings = Arc::clone(&node.settings);
+    let surroundings = Arc::clone(&node.surroundings);
     node.runtime.spawn(async move {
-        let (mut last, mut names) = (now, names);
         let (mut seen, mut placed, mut named) =
             (settings.load_full(), Instant::now(), Instant::now());
         let mut timer = tokio::time::interval(RELOAD_SEEN_WITHIN);
@@ -65,24 +106,48 @@ pub(crate) fn join(
                 continue;
             }
             let policies = &current.policies;
+            let every = if view.names.troubles.is_empty() {
+                NAMES_EVERY
+            } else {
+                NAMES_EVERY_IN_TROUBLE
+            };
             let is_other = wanted(&seen.policies) != wanted(policies);
-            let is_due = !names.troubles.is_empty() || named.elapsed() >= NAMES_EVERY;
-            if is_other || is_due {
-                names = names::find(policies, Path::new("/"))
+            if swarm.is_some() && (is_other || named.elapsed() >= every) {
+                view.names = names::find(policies, Path::new("/"))
                     .await
-                    .or_before(&names);
+                    .or_before(&view.names);
                 named = Instant::now();
             }
-            let place = place(&listening, &current, &cache, &names);
-            if place != last {
-                tell_group(Some(&last), &place, policies, &names);
-                last = place.clone();
-                of_task.moved(place);
+            let place = place(&view.listening, &current, &view.cache, &view.names);
+            if place != view.last {
+                surround(&surroundings, &place);
+                if let Some(swarm) = &swarm {
+                    tell_group(Some(&view.last), &place, policies, &view.names);
+                    swarm.moved(place.clone());
+                }
+                view.last = place;
             }
             (seen, placed) = (current, Instant::now());
         }
     });
-    swarm
+}
+
+/// Tells those who serve peers.
+fn surround(surroundings: &ArcSwap<Surroundings>, place: &Place) {
+    let mask = place.subnet_mask.map_or(24, |mask| {
+        u8::try_from(u32::from(mask).leading_ones()).unwrap_or(24)
+    });
+    let networks = place.addresses.iter().filter_map(|address| {
+        let bits = if address.is_ipv4() { mask } else { 64 };
+        IpNet::new(*address, bits).ok().map(|net| net.trunc())
+    });
+    let networks: Vec<IpNet> = networks.collect();
+    surroundings.rcu(|old| {
+        let mut new = Surroundings::clone(old);
+        new.around.networks.clone_from(&networks);
+        new.facts.clone_from(&place.facts);
+        new
+    });
 }
 
 /// What the network is called, as the policies want to know it, before anybody is told of this machine: who is told of the

@@ -93,6 +93,92 @@ fn figures_are_in_order_and_add_up() {
 }
 
 #[test]
+fn clients_are_told_with_what_they_got_and_why_they_left() {
+    if !have(&["nginx"]) {
+        return;
+    }
+    let (nginx, larder) = house();
+    let wanted = rig::real_bytes(MIB);
+    nginx.put("/book.cab", &wanted);
+    let named = nginx.put_named(&wanted);
+    // Served by the service that takes over, and by a shard thread.
+    for (round, (host, path)) in [(PLAIN, "/book.cab"), (FAMILY[0], named.as_str())]
+        .into_iter()
+        .enumerate()
+    {
+        for _ in 0..2 {
+            let answer = larder.get(host, path).run().expect("an answer");
+            assert_eq!(answer.status, 200, "{}", answer.head);
+        }
+        let requests = 2 * (round + 1);
+        let told = rig::eventually("both answers are noted", || {
+            let told = clients(&larder);
+            (told["clients"][0]["requests"] == requests).then_some(told)
+        });
+        let one = &told["clients"][0];
+        assert_eq!(one["client"], "127.0.0.1", "{told}");
+        assert_eq!(one["object"], format!("http://{host}{path}"), "{told}");
+        let bytes = |of: &str| one[of].as_u64().expect("a number");
+        let all = (requests * MIB) as u64;
+        assert_eq!(
+            bytes("bytes_from_store") + bytes("bytes_fetched"),
+            all,
+            "{told}"
+        );
+        assert_eq!(bytes("bytes_from_store"), all / 2, "{told}");
+    }
+    let told = clients(&larder);
+    let one = &told["clients"][0];
+    assert!(one["banned"].is_null(), "{told}");
+    assert_eq!(told["never_connected"]["clients"], "unknown");
+    let answer = larder.get("evil.example", "/x").run().expect("an answer");
+    assert_eq!(answer.status, 403);
+    let told = rig::eventually("the refusal is noted", || {
+        let told = clients(&larder);
+        (!told["clients"][0]["banned"].is_null()).then_some(told)
+    });
+    let one = &told["clients"][0];
+    assert_eq!(one["banned"]["host"], "evil.example", "{told}");
+    let until = one["banned"]["until_unix"].as_u64().expect("a number");
+    let since = one["banned"]["since_unix"].as_u64().expect("a number");
+    assert!((899..=901).contains(&(until - since)), "{told}");
+    let why = one["skips"].to_string();
+    assert!(why.contains("evil.example"), "{told}");
+}
+
+#[test]
+fn addresses_are_shown_no_further_than_allowed() {
+    for (setting, expected) in [("subnet", "127.0.0.0/24"), ("hashed", "client-")] {
+        let larder = Larder::start(&Setup {
+            more: if setting == "subnet" {
+                "[privacy]\nclients = \"subnet\"\n"
+            } else {
+                "[privacy]\nclients = \"hashed\"\n"
+            },
+            ..Setup::default()
+        });
+        let answer = larder.get("evil.example", "/x").run().expect("an answer");
+        assert_eq!(answer.status, 403);
+        let told = rig::eventually("the client is noted", || {
+            let told = clients(&larder);
+            (told["clients"][0]["requests"] == 1).then_some(told)
+        });
+        let client = told["clients"][0]["client"].as_str().expect("text");
+        assert!(client.starts_with(expected), "{told}");
+        assert!(!told.to_string().contains("127.0.0.1"), "{told}");
+        assert!(!larder.log().contains("127.0.0.1"), "{}", larder.log());
+    }
+}
+
+fn clients(larder: &Larder) -> serde_json::Value {
+    let answer = Get::new(larder.admin(), "/api/v1/clients")
+        .run()
+        .expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
+#[test]
 fn health_is_told_on_the_admin_address() {
     let larder = Larder::start(&Setup::default());
     for path in ["/healthz", "/readyz", "/metrics"] {

@@ -222,3 +222,88 @@ fn heads_are_as_clients_look_them_up() {
     let range = format!("bytes */{}", wanted.len());
     assert_eq!(outside.field("Content-Range"), Some(range.as_str()));
 }
+
+/// `apt-get` in a root of its own, with larder as its proxy.
+fn apt(larder: &Larder, arguments: &[&str]) -> String {
+    let root = larder.directory().join("apt");
+    for folder in ["lists/partial", "cache/archives/partial", "etc"] {
+        fs::create_dir_all(root.join(folder)).expect("made");
+    }
+    fs::write(root.join("status"), "").expect("written");
+    let list = format!("deb [trusted=yes] http://{PLAIN}/debian ./\n");
+    fs::write(root.join("etc/sources.list"), list).expect("written");
+    let at = |folder: &str| root.join(folder).display().to_string();
+    let options = [
+        format!("Dir::Etc={}", at("etc")),
+        format!("Dir::State={}", root.display()),
+        format!("Dir::State::status={}", at("status")),
+        format!("Dir::Cache={}", at("cache")),
+        format!("Acquire::http::Proxy=http://{}", larder.http()),
+        "APT::Sandbox::User=".to_owned(),
+        "Acquire::Languages=none".to_owned(),
+        "Acquire::Retries=0".to_owned(),
+    ];
+    let output = std::process::Command::new("apt-get")
+        .args(options.iter().flat_map(|option| ["-o", option]))
+        .args(arguments)
+        .current_dir(&root)
+        .env("LC_ALL", "C")
+        .output()
+        .expect("apt-get runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "apt-get {arguments:?}: {said}");
+    said
+}
+
+#[test]
+fn apt_gets_packages_with_larder_as_its_proxy() {
+    if !have(&["nginx", "apt-get", "dpkg-deb", "sha256sum"]) {
+        return;
+    }
+    let mut nginx = Nginx::start();
+    let larder = Larder::start(&Setup {
+        origin: Some(nginx.address()),
+        ..Setup::default()
+    });
+    let tree = larder.directory().join("tree");
+    fs::create_dir_all(tree.join("DEBIAN")).expect("made");
+    let control = "Package: pantry\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <n@example.org>\n\
+                   Description: something to keep\n";
+    fs::write(tree.join("DEBIAN/control"), control).expect("written");
+    fs::write(tree.join("shelf"), rig::real_bytes(3 * MIB)).expect("written");
+    let package = larder.directory().join("pantry.deb");
+    let run = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program)
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{program}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let (tree, path) = (tree.display().to_string(), package.display().to_string());
+    run(
+        "dpkg-deb",
+        &["--root-owner-group", "-Znone", "-b", &tree, &path],
+    );
+    let bytes = fs::read(&package).expect("built");
+    let sum = run("sha256sum", &[&path]);
+    let sum = sum.split(' ').next().expect("a sum");
+    let size = bytes.len();
+    let index = format!("{control}Filename: ./pantry.deb\nSize: {size}\nSHA256: {sum}\n");
+    nginx.put("/debian/Packages", index.as_bytes());
+    nginx.put("/debian/pantry.deb", &bytes);
+    for turn in ["cold", "warm"] {
+        apt(&larder, &["update"]);
+        apt(&larder, &["download", "pantry"]);
+        let got = larder.directory().join("apt/pantry_1.0_all.deb");
+        assert_same(&fs::read(&got).expect("there"), &bytes, turn);
+        fs::remove_file(got).expect("removed");
+        let archives = larder.directory().join("apt/cache");
+        fs::remove_dir_all(archives).expect("removed");
+    }
+    let sent = nginx.stop();
+    let packages = sent.iter().filter(|sent| sent.path.ends_with(".deb"));
+    let bytes_sent: u64 = packages.map(|sent| sent.body_bytes).sum();
+    assert_eq!(bytes_sent, size as u64, "the origin gave it once");
+}

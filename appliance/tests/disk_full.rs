@@ -4,75 +4,11 @@ mod rig;
 
 use rig::larder::{FAMILY, Larder, Setup};
 use rig::nginx::Nginx;
+use rig::small_disk::SmallDisk;
 use rig::{assert_same, have};
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use tempfile::TempDir;
+use std::fs;
 
 const MIB: usize = 1 << 20;
-
-/// A small file system of its own, in a file.
-struct SmallDisk {
-    directory: TempDir,
-}
-
-impl SmallDisk {
-    fn of(bytes: u64) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let image = directory.path().join("image");
-        File::create(&image)
-            .and_then(|file| file.set_len(bytes))
-            .expect("an image");
-        let disk = Self { directory };
-        fs::create_dir(disk.mount()).expect("made");
-        run("mkfs.ext4", &["-q", "-m", "0"], &[&image]);
-        run("mount", &["-o", "loop"], &[&image, &disk.mount()]);
-        disk
-    }
-
-    fn mount(&self) -> PathBuf {
-        self.directory.path().join("mount")
-    }
-
-    /// Fills what is left, but for about `left` bytes.
-    fn fill(&self, left: usize) {
-        let spare = self.mount().join("spare");
-        fs::write(&spare, vec![1; left]).expect("spare room");
-        let mut file = File::create(self.mount().join("filler")).expect("a file");
-        for chunk in [MIB, 4096] {
-            let bytes = vec![1; chunk];
-            while file
-                .write_all(&bytes)
-                .and_then(|()| file.sync_data())
-                .is_ok()
-            {}
-        }
-        fs::remove_file(spare).expect("removed");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the program that is about to be killed may still have files open there.
-        let _ = Command::new("umount").arg("-l").arg(self.mount()).status();
-    }
-}
-
-fn run(program: &str, arguments: &[&str], paths: &[&Path]) {
-    let output = Command::new(program)
-        .args(arguments)
-        .args(paths)
-        .env(
-            "PATH",
-            std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin",
-        )
-        .output()
-        .unwrap_or_else(|e| panic!("{program}: {e}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program}: {said}");
-}
 
 #[test]
 fn clients_do_not_notice_a_full_disk() {
@@ -128,4 +64,63 @@ fn it_starts_on_a_full_disk() {
         let answer = larder.get(FAMILY[0], &path).run().expect("an answer");
         assert_same(&answer.body, &wanted, "with a full disk");
     }
+}
+
+#[test]
+fn the_cache_gives_way_on_its_drive_and_takes_another_limit() {
+    if !rig::root("to mount a small file system") || !have(&["nginx", "mkfs.ext4", "mount"]) {
+        return;
+    }
+    let disk = SmallDisk::of(500 << 20);
+    let nginx = Nginx::start();
+    let mut larder = Larder::start(&Setup {
+        origin: Some(nginx.address()),
+        store: Some(disk.mount().join("store")),
+        more: "[policy]\nDOMaxCacheSize = 50\n",
+        ..Setup::default()
+    });
+    let wanted = rig::real_bytes(40 * MIB);
+    let figure = |larder: &Larder, name: &str| larder.metric(name, "") / f64::from(1 << 20);
+    let stored = |larder: &Larder| figure(larder, "larder_store_bytes");
+    let capacity = |larder: &Larder| figure(larder, "larder_store_capacity_bytes");
+    for number in 0..4 {
+        let path = nginx.put_named(&wanted[number..]);
+        let answer = larder.get(FAMILY[0], &path).run().expect("an answer");
+        assert_same(&answer.body, &wanted[number..], "stored");
+    }
+    rig::eventually("what came is stored", || {
+        (stored(&larder) > 150.0).then_some(())
+    });
+    let before = capacity(&larder);
+    assert!(
+        (200.0..=250.0).contains(&before),
+        "half of the drive: {before}"
+    );
+
+    // Others take 250 MiB of it: half of the rest is less than what is stored.
+    fs::write(disk.mount().join("others"), vec![1; 250 * MIB]).expect("written");
+    rig::eventually("it gives way", || {
+        let (stored, capacity) = (stored(&larder), capacity(&larder));
+        (capacity < 125.0 && stored <= capacity).then_some(())
+    });
+    let path = nginx.put_named(&wanted);
+    let answer = larder.get(FAMILY[0], &path).run().expect("an answer");
+    assert_same(&answer.body, &wanted, "whatever is left of it");
+
+    // An absolute size beats the percentage, and no restart is needed.
+    let config = fs::read_to_string(larder.config()).expect("a configuration");
+    let absolute = config.replace(
+        "DOMaxCacheSize = 50",
+        "DOMaxCacheSize = 1\nDOAbsoluteMaxCacheSize = 2",
+    );
+    fs::write(larder.config(), absolute).expect("written");
+    larder.process().signal("HUP");
+    rig::eventually("2 GB", || (capacity(&larder) > 2047.0).then_some(()));
+    fs::write(larder.config(), config.replace("= 50", "= 1")).expect("written");
+    larder.process().signal("HUP");
+    rig::eventually("one percent", || (capacity(&larder) < 5.0).then_some(()));
+    // Slabs are of 8 MiB at least, so that nothing is left.
+    rig::eventually("nothing is left", || (stored(&larder) <= 5.0).then_some(()));
+    let answer = larder.get(FAMILY[0], &path).run().expect("an answer");
+    assert_same(&answer.body, &wanted, "past the store");
 }

@@ -9,7 +9,9 @@ use rig::fetch::Get;
 use rig::meeting::Meeting;
 use rig::nginx::Nginx;
 use rig::{assert_same, eventually, have};
+use serde_json::Value;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -57,12 +59,87 @@ impl Office {
         values.sum()
     }
 
+    /// What the admin address answers.
+    fn told(&self, path: &str) -> Value {
+        let answer = Get::new(self.appliance().admin(), path).run();
+        serde_json::from_slice(&answer.expect("an answer").body).expect("JSON")
+    }
+
     fn fetched(&self, source: &str) -> f64 {
         self.metric(
             "larder_fetched_bytes_total",
             &format!("source=\"{source}\""),
         )
     }
+}
+
+/// What went from the first to the second, as the seed's cmdlets tell it on both sides.
+fn cmdlets_tell_the_same(first: &Office, second: &Office, (of_lan, of_http): (f64, f64)) {
+    let downloads = second.told("/api/v1/downloads");
+    let row = &downloads["downloads"][0];
+    let [lan, http] = ["BytesFromLanPeers", "BytesFromHttp"].map(|key| row[key].as_u64());
+    let (lan, http) = (lan.expect("a number"), http.expect("a number"));
+    assert_eq!((lan as f64, http as f64), (of_lan, of_http), "{row}");
+    let all = lan + http;
+    for (key, value) in [
+        ("BytesFromPeers", lan),
+        ("TotalBytesDownloaded", all),
+        ("LanConnectionCount", 1),
+        ("NumPeers", 1),
+    ] {
+        assert_eq!(row[key], value, "{key}: {row}");
+    }
+    let percent = row["PercentPeerCaching"].as_f64().expect("a number");
+    assert_eq!(percent, (lan * 10_000 / all) as f64 / 100.0, "{row}");
+    let peer = &row["PeerInfo"][0];
+    assert_eq!(
+        (&peer["IP"], &peer["PeerType"]),
+        (&"127.0.0.1".into(), &"Lan".into())
+    );
+    assert_eq!(peer["ConnectionEstablished"], true);
+    assert!(peer["BytesReceived"].as_u64() >= Some(lan), "{peer}");
+    // Who gives has told what it gave, a little later.
+    let row = eventually("the first has noted what it gave", || {
+        let row = first.told("/api/v1/downloads")["downloads"][0].clone();
+        (row["BytesToLanPeers"].as_u64() >= Some(lan)).then_some(row)
+    });
+    let peer = &row["PeerInfo"][0];
+    assert_eq!(peer["BytesSent"], row["BytesToLanPeers"], "{row}");
+    let snap = first.told("/api/v1/perfsnap");
+    for (key, value) in [
+        ("FilesUploaded", 1),
+        (
+            "TotalBytesUploaded",
+            row["BytesToLanPeers"].as_u64().unwrap_or(0),
+        ),
+        ("NumberOfPeers", 1),
+        ("UploadCount", 1),
+        ("LanConnections", 1),
+    ] {
+        assert_eq!(snap[key], value, "{key}: {snap}");
+    }
+    let snap = second.told("/api/v1/perfsnap?month=this");
+    assert_eq!(
+        (&snap["BytesFromLanPeers"], &snap["PeerEfficiency"]),
+        (&lan.into(), &percent.into())
+    );
+    assert!(
+        snap["AveragePeerConnections"].as_f64() >= Some(1.0),
+        "{snap}"
+    );
+}
+
+/// Whether any peers were seen, as the doctor says.
+fn of_peers(office: &Office) -> Value {
+    let admin = format!("http://{}", office.appliance().admin());
+    let output = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(["doctor", "--json", "--timeout", "60", "--admin", &admin])
+        .output();
+    let output = output.expect("larder runs").stdout;
+    let findings: Value = serde_json::from_slice(&output).expect("JSON");
+    let findings = findings.as_array().expect("a list").iter();
+    let mut of_peers = findings.filter(|finding| finding["check"] == "peers");
+    of_peers.next().expect("a finding").clone()
 }
 
 impl Drop for Office {
@@ -93,6 +170,8 @@ fn the_second_appliance_of_a_site_gets_what_the_first_has_from_it() {
             .then_some(())
     });
 
+    let alone = of_peers(&first);
+    assert_eq!(alone["grade"], "fair", "{alone}");
     let second = Office::start(nginx.address(), &meeting);
     // Two small ranges: the first names the object, the second brings its peers together.
     for piece in [0, 1] {
@@ -115,6 +194,11 @@ fn the_second_appliance_of_a_site_gets_what_the_first_has_from_it() {
     let (lan, http) = (second.fetched("lan"), second.fetched("http"));
     assert_eq!(lan + http, wanted.len() as f64, "{lan} {http}");
     assert!(lan >= (22 * MIB) as f64, "{lan}");
+    cmdlets_tell_the_same(&first, &second, (lan, http));
+    for office in [&first, &second] {
+        let seen = of_peers(office);
+        assert_eq!(seen["grade"], "good", "{seen}");
+    }
 
     // Without the coordinator what peers brought is served, and what is new comes from the origin.
     meeting.stop();
@@ -131,6 +215,20 @@ fn the_second_appliance_of_a_site_gets_what_the_first_has_from_it() {
 
     // Nor does a peer that is gone hold anybody up.
     drop(first);
+    let log = second._store.path().join("log/peers.jsonl");
+    let connection = eventually("the end of the connection is in the log", || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        let entry: Value = serde_json::from_str(text.lines().next()?).ok()?;
+        Some(entry["Connection"].clone())
+    });
+    assert!(
+        connection["BytesReceived"].as_f64() >= Some(lan),
+        "{connection}"
+    );
+    assert_eq!(
+        (&connection["IP"], &connection["PeerType"]),
+        (&"127.0.0.1".into(), &"Lan".into())
+    );
     let answer = second.get(path).run().expect("an answer");
     assert_same(&answer.body, &wanted, "the second, alone");
 }

@@ -17,13 +17,13 @@ use std::sync::Arc;
 /// Objects in one answer at most; a branch office's store holds a few thousand.
 const OBJECTS_MAX: usize = 100_000;
 
-type Asked = Result<Query<Selector>, QueryRejection>;
+pub(super) type Asked = Result<Query<Selector>, QueryRejection>;
 
 /// A refusal, with its status.
-struct Trouble(StatusCode, String);
+pub(super) struct Trouble(pub(super) StatusCode, pub(super) String);
 
 impl Trouble {
-    fn unclear(words: impl Into<String>) -> Self {
+    pub(super) fn unclear(words: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, words.into())
     }
 }
@@ -35,7 +35,7 @@ impl IntoResponse for Trouble {
 }
 
 /// Runs `work`, which may wait for a disk, where waiting is allowed.
-async fn blocking(
+pub(super) async fn blocking(
     state: Arc<State>,
     work: impl FnOnce(&State) -> Result<Value, Trouble> + Send + 'static,
 ) -> Response {
@@ -49,7 +49,7 @@ async fn blocking(
     }
 }
 
-fn selector(asked: Asked) -> Result<Selector, Trouble> {
+pub(super) fn selector(asked: Asked) -> Result<Selector, Trouble> {
     match asked {
         Ok(Query(selector)) => Ok(selector),
         Err(error) => Err(Trouble::unclear(format!(
@@ -59,12 +59,12 @@ fn selector(asked: Asked) -> Result<Selector, Trouble> {
     }
 }
 
-fn found(state: &State, selector: &Selector) -> Result<Vec<Listed>, Trouble> {
+pub(super) fn found(state: &State, selector: &Selector) -> Result<Vec<Listed>, Trouble> {
     let rules = &state.settings.load().rules;
     selector.list(&state.store, rules).map_err(Trouble::unclear)
 }
 
-fn value(of: impl serde::Serialize) -> Value {
+pub(super) fn value(of: impl serde::Serialize) -> Value {
     serde_json::to_value(of).unwrap_or(Value::Null)
 }
 
@@ -185,6 +185,8 @@ pub(super) async fn status(Of(state): Of<Arc<State>>) -> Response {
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "site": config.site,
+            "config_hash": format!("{:012x}", config.hash),
+            "config_files": config.files,
             "started_unix": state.started_unix,
             "http": state.http,
             "https": state.https,
@@ -194,6 +196,8 @@ pub(super) async fn status(Of(state): Of<Arc<State>>) -> Response {
             "shards": shards.collect::<Vec<_>>(),
             "policy": value(&config.policy),
             "warnings": config.warnings,
+            "disks": super::page::disks(state),
+            "peering": super::page::peering(state),
             "memory": {
                 "bytes_max": config.memory_bytes_max,
                 "memory_tier_bytes": state.budget.ram_bytes,

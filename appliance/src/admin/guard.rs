@@ -1,5 +1,6 @@
 //! Who may do what on the admin address. The rule: reading is free from this machine itself; from elsewhere, and for
-//! whatever changes something, the token is asked for; and no page of a browser gets in by a name of its own.
+//! whatever changes something, the token is asked for; and no page of a browser gets in by a name of its own, nor one
+//! that somebody else has made.
 
 use super::token::Token;
 use std::net::IpAddr;
@@ -15,6 +16,8 @@ pub(super) struct Asked<'r> {
     pub(super) changes: bool,
     /// Its Host header.
     pub(super) host: Option<&'r str>,
+    /// Its Origin header: the page that a browser sends it for.
+    pub(super) origin: Option<&'r str>,
     /// Its Authorization header.
     pub(super) authorization: Option<&'r str>,
 }
@@ -24,6 +27,8 @@ pub(super) struct Asked<'r> {
 pub(super) enum Refusal {
     /// It came by a name that is not ours.
     Host,
+    /// A page of another origin sent it.
+    Origin,
     /// It has no token.
     NoToken,
     /// Its token is another.
@@ -38,6 +43,9 @@ impl Refusal {
                 "larder: the Host of this request is no name of this machine; use its address, or list the name \
                  under [server] admin_names\n"
             }
+            Self::Origin => {
+                "larder: this was sent by a page of another origin; open the page on the admin address itself\n"
+            }
             Self::NoToken => {
                 "larder: this asks for the token; send it as `Authorization: Bearer <token>`; it lies in \
                  admin.token in the first directory of the store\n"
@@ -50,7 +58,7 @@ impl Refusal {
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::NoToken => 401,
-            Self::Host | Self::WrongToken => 403,
+            Self::Host | Self::Origin | Self::WrongToken => 403,
         }
     }
 }
@@ -62,8 +70,15 @@ pub(super) fn check(asked: Asked<'_>, names: &[String], token: &Token) -> Result
     if asked.host.is_some_and(|host| !is_ours(host, names)) {
         return Err(Refusal::Host);
     }
+    // A browser says by which page a request was made; ours is at the very address that it asks.
+    if let Some(origin) = asked.origin
+        && !asked.host.is_some_and(|host| is_same(origin, host))
+    {
+        return Err(Refusal::Origin);
+    }
     let near = asked.from.to_canonical().is_loopback();
-    if !asked.changes && (near || asked.path == "/healthz") {
+    // The page itself says nothing; what it shows it has to ask for.
+    if !asked.changes && (near || matches!(asked.path, "/healthz" | "/")) {
         return Ok(());
     }
     let offered = asked
@@ -83,6 +98,14 @@ fn bearer(header: &str) -> Option<&str> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
+}
+
+/// Whether an origin (RFC 6454) is the one of a Host header. A proxy in front may speak TLS.
+fn is_same(origin: &str, host: &str) -> bool {
+    let authority = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
 /// An address is no name, so no name can be bound to it anew.
@@ -151,6 +174,8 @@ mod tests {
                 ok,
             ),
             (there, "/healthz", false, Some("10.1.2.1:9180"), None, ok),
+            (there, "/", false, Some("10.1.2.1:9180"), None, ok),
+            (there, "/", true, Some("10.1.2.1:9180"), None, no),
             (there, "/healthz", true, Some("10.1.2.1:9180"), None, no),
             (there, "/healthz/", false, Some("10.1.2.1:9180"), None, no),
             // Changing, with all kinds of tokens.
@@ -205,9 +230,48 @@ mod tests {
                 path,
                 changes: *changes,
                 host: *host,
+                origin: None,
                 authorization: *authorization,
             };
             assert_eq!(check(asked, &names, &token), *expected, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_page_is_listened_to() {
+        let store = tempfile::tempdir().expect("a directory");
+        let token = Token::of_store(store.path()).expect("made");
+        let right = format!("Bearer {}", token.text());
+        let (ok, not) = (Ok(()), Err(Refusal::Origin));
+        let cases = [
+            (None, "127.0.0.1:9180", ok),
+            (Some("http://127.0.0.1:9180"), "127.0.0.1:9180", ok),
+            (Some("http://LOCALHOST:9180"), "localhost:9180", ok),
+            (Some("https://larder-1"), "larder-1", ok),
+            (Some("http://127.0.0.1:8080"), "127.0.0.1:9180", not),
+            (Some("http://localhost:9180"), "127.0.0.1:9180", not),
+            (Some("http://evil.example"), "127.0.0.1:9180", not),
+            (
+                Some("http://127.0.0.1:9180.evil.example"),
+                "127.0.0.1:9180",
+                not,
+            ),
+            (Some("null"), "127.0.0.1:9180", not),
+            (Some(""), "127.0.0.1:9180", not),
+        ];
+        for changes in [false, true] {
+            for (origin, host, expected) in cases {
+                let asked = Asked {
+                    from: [127, 0, 0, 1].into(),
+                    path: "/api/v1/purge",
+                    changes,
+                    host: Some(host),
+                    origin,
+                    authorization: Some(&right),
+                };
+                let names = ["larder-1".to_owned()];
+                assert_eq!(check(asked, &names, &token), expected, "{asked:?}");
+            }
         }
     }
 }

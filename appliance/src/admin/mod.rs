@@ -2,8 +2,12 @@
 //! shard thread or waits for a disk on a control thread.
 
 mod api;
+mod clients;
+mod cmdlets;
+mod downloads;
 mod guard;
 pub(crate) mod objects;
+mod page;
 mod token;
 mod verify;
 pub(crate) mod warm;
@@ -14,8 +18,11 @@ use crate::state::State;
 use crate::telemetry::Telemetry;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State as Of};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -29,6 +36,7 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Serves the admin address on the present runtime; it ends with the runtime.
 pub(crate) fn spawn(listener: TcpListener, state: Arc<State>) -> io::Result<()> {
     let routes = Router::new()
+        .route("/", get(page::page))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -36,6 +44,15 @@ pub(crate) fn spawn(listener: TcpListener, state: Arc<State>) -> io::Result<()> 
         .route("/api/v1/objects", get(api::objects))
         .route("/api/v1/object", get(api::object))
         .route("/api/v1/hosts", get(api::hosts))
+        .route("/api/v1/search", get(page::search))
+        .route("/api/v1/clients", get(clients::clients))
+        .route("/api/v1/downloads", get(cmdlets::downloads))
+        .route("/api/v1/perfsnap", get(cmdlets::perfsnap))
+        .route("/api/v1/report", get(cmdlets::report))
+        .route("/api/v1/log/flush", post(downloads::flush_log))
+        .route("/api/v1/pause", post(downloads::pause))
+        .route("/api/v1/resume", post(downloads::resume))
+        .route("/api/v1/cancel", post(downloads::cancel))
         .route("/api/v1/purge", post(api::purge))
         .route("/api/v1/pin", post(api::pin))
         .route("/api/v1/verify", post(api::verify))
@@ -105,12 +122,17 @@ async fn pass(
                 .authority()
                 .map(|a| a.as_str())
                 .or_else(|| text(HOST)),
+            origin: text(ORIGIN),
             authorization: text(AUTHORIZATION),
         };
         guard::check(asked, &names, &state.token).err()
     };
     let Some(refusal) = refusal else {
-        return next.run(request).await;
+        let mut answer = next.run(request).await;
+        let headers = answer.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return answer;
     };
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::FORBIDDEN);
     if refusal == guard::Refusal::NoToken {
@@ -141,7 +163,7 @@ async fn healthz(Of(state): Of<Arc<State>>) -> Response {
         0 => "alive\n".into_response(),
         stuck => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("{stuck} shard threads hang\n"),
+            format!("{stuck} serving threads hang\n"),
         )
             .into_response(),
     }
@@ -167,6 +189,6 @@ async fn readyz(Of(state): Of<Arc<State>>) -> Response {
 }
 
 async fn nothing() -> Response {
-    let text = "larder: there is nothing here; /metrics, /healthz, /readyz and /api/v1/... are on the admin address\n";
+    let text = "larder: there is nothing here; the page at /, /metrics, /healthz, /readyz and /api/v1/... are on the admin address\n";
     (StatusCode::NOT_FOUND, text).into_response()
 }

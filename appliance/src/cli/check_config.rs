@@ -8,7 +8,7 @@ use std::process::ExitCode;
 /// Options of `larder check-config`.
 #[derive(clap::Args, Debug)]
 pub(super) struct CheckConfigArgs {
-    /// The file.
+    /// The file; what lies in conf.d beside it is read as well.
     file: PathBuf,
 }
 
@@ -23,6 +23,16 @@ pub(super) fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
     for warning in &checked.warnings {
         eprintln!("{}: warning: {warning}", args.file.display());
     }
-    say(&format!("{}: in order", args.file.display()))?;
+    let beside: Vec<String> = checked
+        .files
+        .iter()
+        .skip(1)
+        .map(|file| file.display().to_string())
+        .collect();
+    let with = match beside.is_empty() {
+        true => String::new(),
+        false => format!(", with {}", beside.join(", ")),
+    };
+    say(&format!("{}: in order{with}", args.file.display()))?;
     Ok(ExitCode::SUCCESS)
 }

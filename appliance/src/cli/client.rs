@@ -20,6 +20,14 @@ const INSTALLED: &str = "/etc/larder/larder.toml";
 const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
+/// Somebody takes connections, and says nothing on them.
+#[derive(Debug, thiserror::Error)]
+#[error("http://{authority} takes connections and does not answer within {} s", .limit.as_secs())]
+pub(super) struct Silent {
+    authority: String,
+    limit: Duration,
+}
+
 /// Which appliance, and how to prove that one may change it.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub(super) struct Whom {
@@ -63,6 +71,16 @@ impl Answer {
 impl Whom {
     /// Asks an appliance. `target` is path and query; what changes something carries the token.
     pub(super) fn ask(&self, method: Method, target: &str) -> anyhow::Result<Answer> {
+        self.ask_within(method, target, ANSWER_WITHIN)
+    }
+
+    /// The same, for who has less patience; where it is at an end, the error is a [`Silent`] one.
+    pub(super) fn ask_within(
+        &self,
+        method: Method,
+        target: &str,
+        limit: Duration,
+    ) -> anyhow::Result<Answer> {
         let (authority, store) = self.find()?;
         let token = match (&self.token_file, store) {
             (Some(file), _) => Some(read_token(file)?),
@@ -75,7 +93,14 @@ impl Whom {
             .enable_all()
             .build()
             .context("cannot start a runtime")?;
-        runtime.block_on(exchange(&authority, method, target, token.as_deref()))
+        let asked = exchange_within(&authority, method, target, token.as_deref(), limit);
+        runtime.block_on(asked)
+    }
+
+    /// The file that holds the token, where one is named or a configuration tells of the store.
+    pub(super) fn token_file(&self) -> Option<PathBuf> {
+        let of_store = || Some(token_file_in(&self.find().ok()?.1?));
+        self.token_file.clone().or_else(of_store)
     }
 
     /// The configuration that tells of the appliance, if one does.
@@ -95,21 +120,26 @@ impl Whom {
     /// The admin address as host:port, and the first directory of the store where a configuration tells it.
     pub(super) fn find(&self) -> anyhow::Result<(String, Option<PathBuf>)> {
         if let Some(url) = &self.admin {
-            let rest = url.strip_prefix("http://").ok_or_else(|| {
-                anyhow!("--admin {url:?} is no admin address; write it as http://host:port")
-            })?;
-            let authority = rest.split('/').next().unwrap_or(rest);
-            let port = authority.rsplit_once(':').map(|(_, port)| port);
-            let authority = match port {
-                Some(port) if !port.contains(']') => authority.to_owned(),
-                _ => format!("{authority}:80"),
-            };
+            let authority = authority_of(url).context("--admin")?;
             return Ok((authority, None));
         }
         let checked = config::load(self.file().as_deref())?;
         let store = checked.store_paths.first().cloned();
         Ok((reachable(checked.admin).to_string(), store))
     }
+}
+
+/// Host and port of an admin or metrics address.
+pub(super) fn authority_of(url: &str) -> anyhow::Result<String> {
+    let rest = url.strip_prefix("http://").ok_or_else(|| {
+        anyhow!("{url:?} is no admin or metrics address; write it as http://host:port")
+    })?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    Ok(match port {
+        Some(port) if !port.contains(']') => authority.to_owned(),
+        _ => format!("{authority}:80"),
+    })
 }
 
 /// What listens on every address is asked on loopback.
@@ -122,7 +152,7 @@ pub(super) fn reachable(admin: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, admin.port())
 }
 
-fn read_token(file: &Path) -> anyhow::Result<String> {
+pub(super) fn read_token(file: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(file).with_context(|| {
         format!(
             "cannot read the token in {}; run this as the user that larder runs as, or name a file by --token-file",
@@ -132,11 +162,23 @@ fn read_token(file: &Path) -> anyhow::Result<String> {
     Ok(text.trim().to_owned())
 }
 
-async fn exchange(
+/// Makes one request; whoever has less patience ends it.
+pub(super) async fn exchange(
     authority: &str,
     method: Method,
     target: &str,
     token: Option<&str>,
+) -> anyhow::Result<Answer> {
+    exchange_within(authority, method, target, token, ANSWER_WITHIN).await
+}
+
+/// The same, where an answer may take that long.
+async fn exchange_within(
+    authority: &str,
+    method: Method,
+    target: &str,
+    token: Option<&str>,
+    limit: Duration,
 ) -> anyhow::Result<Answer> {
     let connect = tokio::net::TcpStream::connect(authority);
     let stream = match tokio::time::timeout(CONNECT_WITHIN, connect).await {
@@ -160,15 +202,19 @@ async fn exchange(
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
     let request = request.body(Empty::<Bytes>::new())?;
-    let answered = tokio::time::timeout(ANSWER_WITHIN, async {
+    let answered = tokio::time::timeout(limit, async {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         Ok::<_, hyper::Error>((status, body))
     });
+    let silent = Silent {
+        authority: authority.to_owned(),
+        limit,
+    };
     let (status, body) = answered
         .await
-        .with_context(|| format!("http://{authority} does not answer"))?
+        .map_err(|_| silent)?
         .with_context(|| format!("http://{authority} broke off; it may be stopping"))?;
     Ok(Answer {
         status,
@@ -216,7 +262,7 @@ mod tests {
         ] {
             assert_eq!(whom(url).find().expect("found").0, authority, "{url}");
         }
-        let error = whom("larder:9180").find().expect_err("no URL").to_string();
+        let error = format!("{:#}", whom("larder:9180").find().expect_err("no URL"));
         assert!(error.contains("write it as http://host:port"), "{error}");
     }
 

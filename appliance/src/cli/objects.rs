@@ -23,14 +23,14 @@ pub(super) struct ObjectArgs {
     all: bool,
     /// Write JSON, for programs.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
     whom: Whom,
 }
 
 impl ObjectArgs {
     /// The query that means the objects.
-    fn selector(&self, default_all: bool) -> anyhow::Result<String> {
+    pub(super) fn selector(&self, default_all: bool) -> anyhow::Result<String> {
         let Some(what) = &self.what else {
             if self.all || default_all {
                 return Ok("all=true".to_owned());
@@ -52,12 +52,12 @@ impl ObjectArgs {
         Ok(format!("{key}={}", encoded(value)))
     }
 
-    fn ask(&self, method: Method, path: &str, query: &str) -> anyhow::Result<Value> {
+    pub(super) fn ask(&self, method: Method, path: &str, query: &str) -> anyhow::Result<Value> {
         let target = format!("/api/v1/{path}?{query}");
         self.whom.ask(method, &target)?.json()
     }
 
-    fn say_json(&self, value: &Value) -> anyhow::Result<()> {
+    pub(super) fn say_json(&self, value: &Value) -> anyhow::Result<()> {
         Ok(say(&serde_json::to_string_pretty(value)?)?)
     }
 }

@@ -1,20 +1,27 @@
 //! `larder policy show`. The rule: what is printed is what the rules are given and what they decide, by asking them; no
 //! decision is spelled out a second time here.
 
+mod import;
+
 use super::say;
 use super::table::{self, Table};
 use crate::config::{self, Checked, policy_effect, policy_names};
 use crate::device;
-use crate::get::cache_folder;
+use crate::get::{cache_folder, cache_hosts_of_this_network};
+use crate::month;
 use larder_net::discovery::names;
+use larder_proto::policy::Priority::{Background, Foreground};
+use larder_proto::policy::eligibility::may_use_cache_host;
+use larder_proto::policy::serving::{Near, may_serve};
 use larder_proto::policy::settings::{GB, Hours, KB, MB, PerPriority};
 use larder_proto::policy::{
-    Coordinator, Facts, Group, Names, PeerType, Policies, Role, cache, group, may_download,
-    may_upload, mode, taken,
+    Coordinator, Facts, Group, Names, PeerType, Policies, Role, bandwidth, cache, group,
+    may_download, mode, taken,
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Options of `larder policy`.
 #[derive(clap::Args, Debug)]
@@ -27,6 +34,8 @@ pub(super) struct PolicyArgs {
 enum PolicyCommand {
     /// Print each setting, where it comes from, and what is decided by them on this machine now.
     Show(ShowArgs),
+    /// Make a section "policy" of what Windows, Intune or the Linux agent has.
+    Import(import::ImportArgs),
 }
 
 #[derive(clap::Args, Debug)]
@@ -40,7 +49,10 @@ struct ShowArgs {
 }
 
 pub(super) fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
-    let PolicyCommand::Show(args) = &args.command;
+    let args = match &args.command {
+        PolicyCommand::Show(args) => args,
+        PolicyCommand::Import(args) => return import::run(args),
+    };
     let config = match config::load(args.config.as_deref()) {
         Ok(config) => config,
         Err(problems) => {
@@ -55,13 +67,8 @@ pub(super) fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
     let (serve, get) = both(&config);
     let mut settings = Table::new(&["setting", "larder serve", "larder get", "from"]);
     for name in policy_names() {
-        let from = if config.policy.0.contains_key(name) {
-            "the file"
-        } else {
-            "defaults"
-        };
         let (serve, get) = (value(name, &serve), value(name, &get));
-        settings.row([name.to_owned(), serve, get, from.to_owned()]);
+        settings.row([name.to_owned(), serve, get, from(name, &config)]);
     }
     say(&settings.to_string())?;
     for (title, policies, folder) in [
@@ -90,6 +97,20 @@ pub(super) fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a setting comes from; of the files beside the configuration by name.
+fn from(name: &str, config: &Checked) -> String {
+    if !config.policy.0.contains_key(name) {
+        return "defaults".to_owned();
+    }
+    // Some names are spelt in two ways.
+    let mut files = config.policy_files.iter();
+    let file = files.find(|(spelt, _)| spelt.eq_ignore_ascii_case(name));
+    match file.map(|(_, file)| file) {
+        Some(file) if config.files.first() != Some(file) => file.display().to_string(),
+        _ => "the file".to_owned(),
+    }
 }
 
 fn both(config: &Checked) -> (Policies, Policies) {
@@ -123,6 +144,7 @@ fn all(config: &Checked) -> Value {
         "serve": of(&serve, &store(config)),
         "get": of(&get, &cache_folder(&config.policy)),
         "Set": set,
+        "Files": config.files,
         "WithoutEffect": without,
         "Warnings": config.warnings,
     })
@@ -151,8 +173,8 @@ fn value(name: &str, policies: &Policies) -> String {
     let hours = |hours: Option<Hours>| {
         let words = |h: Hours| {
             format!(
-                "{} % from {} to {} o'clock, {} % outside",
-                h.inside, h.from, h.to, h.outside
+                "{} % {} from {} to {} o'clock, {} % outside",
+                h.inside, h.days, h.from, h.to, h.outside
             )
         };
         or(hours.map(words), "not set")
@@ -199,12 +221,15 @@ fn value(name: &str, policies: &Policies) -> String {
         "DODelayBackgroundDownloadFromHttp" => seconds(&p.http_delay_s, true),
         "DODelayForegroundDownloadFromHttp" => seconds(&p.http_delay_s, false),
         "DOCacheHost" => list(&p.cache_hosts),
-        // Windows looks for cache hosts; larder is told of them.
-        "DOCacheHostSource" => "never looked for".to_owned(),
+        "DOCacheHostSource" => or(
+            p.cache_host_source.map(|source| source.to_string()),
+            "not set",
+        ),
         "DODelayCacheServerFallbackForeground" => seconds(&p.fallback_delay_s, false),
         "DODelayCacheServerFallbackBackground" => seconds(&p.fallback_delay_s, true),
         "DODisallowCacheServerDownloadsOnVPN" => (!p.vpn_cache_host).to_string(),
         "DOVpnKeywords" => list(&p.vpn_keywords),
+        "policy_time_zone" => p.zone.name().to_owned(),
         "policy_dialect" => format!("{:?}", p.dialect)
             .trim_start_matches('Y')
             .to_lowercase(),
@@ -232,7 +257,13 @@ fn decisions(policies: &Policies, folder: &Path) -> Vec<(&'static str, String)> 
         Ok(()) => "yes".to_owned(),
         Err(bar) => format!("no: {bar}"),
     };
-    let upload = |to| may(may_upload(policies, &facts, taken, to));
+    let (month_bytes, month) = month::shown(folder, policies.upload_month_bytes_max);
+    let upload = |kind| {
+        // Of the LAN are those in other subnets as well.
+        let same_subnet = kind == PeerType::Lan;
+        let near = Near { kind, same_subnet };
+        may(may_serve(policies, &facts, near, month_bytes))
+    };
     let names = names(policies);
     let found: Group = group(policies, &names);
     let limit = cache::limit(policies);
@@ -240,7 +271,9 @@ fn decisions(policies: &Policies, folder: &Path) -> Vec<(&'static str, String)> 
         Some(bytes) => table::bytes(bytes),
         None => format!("{} % of what the drive has to spare", limit.percent),
     };
-    vec![
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    let unix = unix.map_or(0, |since| since.as_secs());
+    let mut decided = vec![
         ("mode", format!("{} ({})", u8::from(taken.mode), taken.why)),
         ("shares with", format!("{found}{}", names.trouble(&found))),
         (
@@ -250,6 +283,7 @@ fn decisions(policies: &Policies, folder: &Path) -> Vec<(&'static str, String)> 
         ("pieces to peers of the LAN", upload(PeerType::Lan)),
         ("pieces to peers of the group", upload(PeerType::Group)),
         ("pieces to peers elsewhere", upload(PeerType::Internet)),
+        ("sent to peers elsewhere this month", month),
         (
             "peers are used for files from",
             table::bytes(mode::file_bytes_min(policies)),
@@ -259,7 +293,67 @@ fn decisions(policies: &Policies, folder: &Path) -> Vec<(&'static str, String)> 
             "a preferred device",
             if policies.is_preferred() { "yes" } else { "no" }.to_owned(),
         ),
-    ]
+    ];
+    if policies.role == Role::Device {
+        decided.push(("asked before the origin", before_origin(policies, &facts)));
+    }
+    decided.extend(speeds(policies, unix));
+    decided
+}
+
+/// The cache hosts that a download would ask.
+fn before_origin(policies: &Policies, facts: &Facts) -> String {
+    let taken = taken(policies, None, Coordinator::Reachable);
+    if !may_use_cache_host(policies, facts, taken) {
+        return "nobody".to_owned();
+    }
+    let (hosts, why_not) = cache_hosts_of_this_network(policies);
+    let hosts = match hosts.as_slice() {
+        [] => "nobody".to_owned(),
+        hosts => hosts.join(", "),
+    };
+    match why_not {
+        Some(why) => format!("{hosts} (DHCP names none: {why})"),
+        None => hosts,
+    }
+}
+
+/// How fast what is downloaded may be at this moment, and until when that holds.
+fn speeds(policies: &Policies, unix: u64) -> Vec<(&'static str, String)> {
+    let limits = bandwidth::limits(policies, unix);
+    let rows = [
+        ("downloads that somebody waits for", Foreground, true),
+        ("downloads in the background", Background, true),
+        ("pieces from peers of the LAN", Foreground, false),
+    ];
+    let mut speeds: Vec<_> = rows
+        .into_iter()
+        .map(|(what, priority, line)| {
+            let mut words: Vec<_> = limits.of(priority, line).map(ToString::to_string).collect();
+            if words.is_empty() {
+                words.push("as fast as they come".to_owned());
+            }
+            let hours = policies.hours.of(priority).filter(|_| line);
+            let until = hours.and_then(|hours| hours.changes_after(unix, &policies.zone));
+            if let Some(until) = until {
+                let left = until.saturating_sub(unix).div_ceil(60);
+                words.push(format!(
+                    "the hours change in {} h {} min",
+                    left / 60,
+                    left % 60
+                ));
+            }
+            (what, words.join("; "))
+        })
+        .collect();
+    let upload = match policies.upload_bytes_s_max {
+        0 => "as fast as they go".to_owned(),
+        bytes => format!("at most {} KB/s (DOMaxUploadBandwidth)", bytes / KB),
+    };
+    speeds.push(("uploads to peers", upload));
+    let clients = "never limited".to_owned();
+    speeds.push(("what clients are given out of the store", clients));
+    speeds
 }
 
 #[cfg(test)]

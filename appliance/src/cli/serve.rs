@@ -50,12 +50,12 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         sockets: listen::inherited()?,
         network: None,
     };
+    // Before anybody is told that it is there, since whoever was told may stop it at once.
+    let signals = Signals::caught()?;
     systemd::notify(&[NotifyState::Status("opening the store")]);
     let appliance = Appliance::start_from(config.clone(), telemetry, origin)?;
-    // Before anybody is told that it runs, since whoever was told may stop it at once.
-    let signals = Signals::caught(appliance.runtime())?;
     announce(&appliance, &config);
-    Ok(service::run(appliance, signals))
+    Ok(service::run(appliance, &signals))
 }
 
 /// The line by which an administrator sees what runs.

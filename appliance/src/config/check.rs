@@ -5,21 +5,26 @@ use super::checked::{Checked, Log, LogFormat, PeerAddress};
 use super::coordinator::{self, Coordination};
 use super::links;
 use super::policy::{self, Policy};
+use super::privacy;
 use super::problem::Problem;
 use super::proxy;
 use super::raw::{Section, Spotted, parse};
+use super::sources;
 use super::tls;
 use larder_net::http::tls::{PairError, PairFiles};
 use larder_net::settings::Settings;
 use larder_proto::http::route::{Authority, OriginRules, RuleError};
 use larder_proto::policy::{Role, cache};
+use larder_proto::prefetch::Prefetch;
 use larder_proto::swarm::PORT;
 use larder_storage::driver::DriverKind;
 use larder_storage::limits::SizeLimit;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use toml::de::DeTable;
 
 /// Less than this, and frames, index and catalogue have no room.
 pub const MEMORY_BYTES_MIN: u64 = 128 << 20;
@@ -47,6 +52,8 @@ pub struct Machine {
     pub others_may_read: fn(&Path) -> bool,
     /// Where systemd lays credentials for this process.
     pub credentials_directory: Option<PathBuf>,
+    /// A variable of the environment.
+    pub variable: fn(&str) -> Option<String>,
     /// What the environment excepts from proxies; may be empty.
     pub no_proxy: String,
 }
@@ -56,12 +63,21 @@ pub struct Machine {
 /// # Errors
 /// Everything that is wrong, in no order.
 pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
-    let (document, mut problems) = parse(text);
+    let (document, problems) = parse(text);
     if !problems.is_empty() {
         // What could be read of such a file is not what was meant.
         return Err(problems);
     }
-    let mut root = Section::root(document.get_ref());
+    check_document(document.get_ref(), machine)
+}
+
+/// Checks what was read.
+pub(super) fn check_document(
+    document: &DeTable<'_>,
+    machine: &Machine,
+) -> Result<Checked, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut root = Section::root(document);
     let mut warnings = Vec::new();
 
     let mut section = root.section("server");
@@ -73,7 +89,7 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     problems.extend(section.close());
 
     let mut section = root.section("policy");
-    let policy = policy::read(&mut section, &mut warnings);
+    let policy = policy::read(&mut section, machine.variable, &mut warnings);
     problems.extend(section.close());
 
     let mut section = root.section("store");
@@ -101,8 +117,17 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
     }
     problems.extend(section.close());
 
+    let mut section = root.section("prefetch");
+    settings.prefetch = prefetch(&mut section);
+    problems.extend(section.close());
+
     let mut section = root.section("discovery");
     let dns_sd = section.flag("dns_sd").is_some_and(|flag| flag.value);
+    problems.extend(section.close());
+
+    let mut section = root.section("privacy");
+    let seen = privacy::read(&mut section);
+    settings.privacy = seen.clients;
     problems.extend(section.close());
 
     let mut section = root.section("log");
@@ -135,10 +160,14 @@ pub fn check(text: &str, machine: &Machine) -> Result<Checked, Vec<Problem>> {
         age_max_s: settings.policies.cache_age_s_max.unwrap_or(0),
         coordination,
         dns_sd,
+        seen,
         settings,
         policy,
         log,
         warnings,
+        files: Vec::new(),
+        policy_files: BTreeMap::new(),
+        hash: sources::hash(document),
     })
 }
 
@@ -406,6 +435,19 @@ fn default_origin(url: &str) -> Result<Authority, &'static str> {
         host: host.to_owned(),
         port,
     })
+}
+
+fn prefetch(section: &mut Section<'_>) -> Prefetch {
+    let pieces = section.number("pieces", 0..=4096, "pieces of 1 MiB; 0 is never");
+    let clients = section.number("clients", 0..=64, "clients; 0 is never");
+    let count = |spot: Option<Spotted<u64>>| {
+        spot.and_then(|spot| u32::try_from(spot.value).ok())
+            .unwrap_or(0)
+    };
+    Prefetch {
+        pieces: count(pieces),
+        clients: count(clients),
+    }
 }
 
 fn log(section: &mut Section<'_>) -> Log {

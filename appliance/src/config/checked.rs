@@ -3,11 +3,13 @@
 
 use super::coordinator::Coordination;
 use super::policy::Policy;
+use super::privacy::Seen;
 use larder_net::http::tls::PairFiles;
 use larder_net::settings::Settings;
 use larder_proto::http::route::OriginRules;
 use larder_storage::driver::DriverKind;
 use larder_storage::limits::SizeLimit;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -85,6 +87,8 @@ pub struct Checked {
     pub coordination: Coordination,
     /// Whether DNS-SD tells of this appliance.
     pub dns_sd: bool,
+    /// What may be seen of clients.
+    pub seen: Seen,
     /// What the data plane and the origin client work with.
     pub settings: Settings,
     /// The policies that are set, by their documented names.
@@ -93,6 +97,12 @@ pub struct Checked {
     pub log: Log,
     /// What the file asks for that has no effect yet, in words.
     pub warnings: Vec<String>,
+    /// The files that it was read from: the one that was named, then those of `conf.d`.
+    pub files: Vec<PathBuf>,
+    /// In which of them each policy that is set stands.
+    pub policy_files: BTreeMap<String, PathBuf>,
+    /// 48 bits that are alike on machines that have the same settings but for their addresses, names and sizes.
+    pub hash: u64,
 }
 
 impl Checked {
@@ -118,10 +128,14 @@ impl Checked {
             age_max_s: 0,
             coordination: Coordination::Off,
             dns_sd: false,
+            seen: Seen::default(),
             settings: Settings::new(rules),
             policy: Policy::default(),
             log: Log::default(),
             warnings: Vec::new(),
+            files: Vec::new(),
+            policy_files: BTreeMap::new(),
+            hash: 0,
         }
     }
 }

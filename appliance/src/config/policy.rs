@@ -2,7 +2,11 @@
 //! its range checked, and one that larder does not obey yet is told at start, never taken in silence.
 
 use super::raw::{Section, Spotted};
+use super::variables::expanded;
+use jiff::tz::TimeZone;
 use larder_proto::http::route::OriginRules;
+use larder_proto::policy::import::{Known, Shape};
+use larder_proto::policy::schedule::Days;
 use larder_proto::policy::{Dialect, DownloadMode, GroupSource};
 use larder_proto::tracker::Guid as GuidValue;
 use serde::Serialize;
@@ -44,8 +48,6 @@ enum Effect {
 use Effect::{Lacks, Obeyed};
 use Kind::{Flag, Folder, Guid, Hosts, Hours, Number, OneOf, Source, Words};
 
-const PEERS: Effect = Lacks("larder does not go by it yet");
-const RATES: Effect = Lacks("larder does not limit bandwidth yet");
 const CACHE_HOSTS: Effect = Lacks("an appliance asks no cache hosts; larder get does");
 const SECONDS_MAX: u64 = 4_294_967_295;
 const RATE_MAX: u64 = 4_294_967_295;
@@ -80,14 +82,18 @@ const KEYS: &[(&str, Kind, Effect)] = &[
     ("DOAbsoluteMaxCacheSize", Number(1, 4_000_000, "GB"), Obeyed),
     ("DOModifyCacheDrive", Folder, Obeyed),
     ("DOMinFileSizeToCache", Number(1, 100_000, "MB"), Obeyed),
-    ("DOMaxDownloadBandwidth", Number(0, RATE_MAX, "KB/s"), RATES),
+    (
+        "DOMaxDownloadBandwidth",
+        Number(0, RATE_MAX, "KB/s"),
+        Obeyed,
+    ),
     (
         "DOPercentageMaxDownloadBandwidth",
         Number(0, 100, "percent"),
-        RATES,
+        Obeyed,
     ),
     ("DOMaxUploadBandwidth", Number(0, RATE_MAX, "KB/s"), Obeyed),
-    ("DOMonthlyUploadDataCap", Number(0, RATE_MAX, "GB"), PEERS),
+    ("DOMonthlyUploadDataCap", Number(0, RATE_MAX, "GB"), Obeyed),
     ("DOMinBackgroundQoS", Number(1, RATE_MAX, "KB/s"), Obeyed),
     ("DOAllowVPNPeerCaching", Flag, Obeyed),
     (
@@ -98,15 +104,23 @@ const KEYS: &[(&str, Kind, Effect)] = &[
     (
         "DOPercentageMaxForegroundBandwidth",
         Number(0, 100, "percent"),
-        RATES,
+        Obeyed,
     ),
     (
         "DOPercentageMaxBackgroundBandwidth",
         Number(0, 100, "percent"),
-        RATES,
+        Obeyed,
     ),
-    ("DOSetHoursToLimitBackgroundDownloadBandwidth", Hours, RATES),
-    ("DOSetHoursToLimitForegroundDownloadBandwidth", Hours, RATES),
+    (
+        "DOSetHoursToLimitBackgroundDownloadBandwidth",
+        Hours,
+        Obeyed,
+    ),
+    (
+        "DOSetHoursToLimitForegroundDownloadBandwidth",
+        Hours,
+        Obeyed,
+    ),
     (
         "DORestrictPeerSelectionBy",
         OneOf(&[0, 1, 2], "1 (subnet mask)"),
@@ -131,7 +145,7 @@ const KEYS: &[(&str, Kind, Effect)] = &[
             &[0, 1, 2],
             "0 (no DNS-SD), 1 (DHCP option 235) or 2 (option 235 before DOCacheHost)",
         ),
-        Lacks("larder finds no cache hosts by itself; write DOCacheHost"),
+        CACHE_HOSTS,
     ),
     (
         "DODelayCacheServerFallbackForeground",
@@ -148,12 +162,12 @@ const KEYS: &[(&str, Kind, Effect)] = &[
     (
         "DOMaxForegroundDownloadBandwidth",
         Number(0, RATE_MAX, "KB/s"),
-        RATES,
+        Obeyed,
     ),
     (
         "DOMaxBackgroundDownloadBandwidth",
         Number(0, RATE_MAX, "KB/s"),
-        RATES,
+        Obeyed,
     ),
 ];
 
@@ -165,6 +179,10 @@ const SPELLINGS: &[(&str, &str)] = &[
 
 /// Which reading holds where the seed and the newer reference differ. No policy, so not named as one.
 const DIALECT: &str = "policy_dialect";
+
+/// By which clock business hours are told. No policy either.
+const TIME_ZONE: &str = "policy_time_zone";
+const ZONES: &str = "a time zone by its name, as in \"Europe/Berlin\"";
 
 /// A policy's value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -178,6 +196,9 @@ pub enum Value {
     Text(String),
     /// Business hours.
     Hours {
+        /// The days on which they begin.
+        #[serde(serialize_with = "as_text")]
+        days: Days,
         /// The hour at which they begin, 0 to 23.
         from: u64,
         /// The hour at which they end.
@@ -196,16 +217,21 @@ impl fmt::Display for Value {
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Text(text) => f.write_str(text),
             Self::Hours {
+                days,
                 from,
                 to,
                 inside,
                 outside,
             } => write!(
                 f,
-                "{inside} % from {from} to {to} o'clock, {outside} % outside"
+                "{inside} % {days} from {from} to {to} o'clock, {outside} % outside"
             ),
         }
     }
+}
+
+fn as_text<S: serde::Serializer>(days: &Days, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(days)
 }
 
 /// The policies that a file sets, by their documented names.
@@ -254,6 +280,12 @@ impl Policy {
         }
     }
 
+    /// The time zone by which business hours are told; None is the system's.
+    #[must_use]
+    pub fn time_zone(&self) -> Option<&str> {
+        self.text(TIME_ZONE)
+    }
+
     /// Where the cache lies by policy.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
@@ -274,6 +306,26 @@ pub fn effect(name: &str) -> Option<&'static str> {
     })
 }
 
+/// The settings as an import may meet them.
+pub(super) fn known() -> Vec<Known> {
+    let known = KEYS.iter().map(|(name, kind, _)| Known {
+        name,
+        shape: match kind {
+            Number(..) | OneOf(..) | Source => Shape::Number,
+            Flag => Shape::Flag,
+            Guid | Folder | Hosts | Words => Shape::Text,
+            Hours => Shape::Hours,
+        },
+    });
+    known.collect()
+}
+
+/// The other spelling of a setting's name, where it has one.
+pub(super) fn spelling(name: &str) -> Option<&'static str> {
+    let other = SPELLINGS.iter().find(|(_, seed)| *seed == name);
+    other.map(|(other, _)| *other)
+}
+
 /// What stands between commas.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
@@ -283,11 +335,17 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
 
 /// Every name that a file may set.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().map(|(name, ..)| *name).chain([DIALECT])
+    KEYS.iter()
+        .map(|(name, ..)| *name)
+        .chain([DIALECT, TIME_ZONE])
 }
 
 /// Reads `[policy]`. What has no effect is added to `warnings`.
-pub(super) fn read(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Policy {
+pub(super) fn read(
+    section: &mut Section<'_>,
+    variable: fn(&str) -> Option<String>,
+    warnings: &mut Vec<String>,
+) -> Policy {
     let mut policy = Policy::default();
     let dialects = "\"2018\" (the default) or \"current\"";
     if let Some(dialect) = section.text(DIALECT, dialects) {
@@ -302,10 +360,21 @@ pub(super) fn read(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Pol
             }
         }
     }
+    if let Some(zone) = section.text(TIME_ZONE, ZONES) {
+        match TimeZone::get(zone.value) {
+            Ok(_) => {
+                let value = Value::Text(zone.value.to_owned());
+                policy.0.insert(TIME_ZONE, value);
+            }
+            Err(error) => {
+                let what = format!("{:?} is no time zone ({error}); write {ZONES}", zone.value);
+                section.add(zone.problem(what));
+            }
+        }
+    }
     let dialect = policy.dialect();
     for (name, kind, effect) in KEYS {
-        let other = SPELLINGS.iter().find(|(_, seed)| seed == name);
-        let other = other.map(|(other, _)| *other);
+        let other = spelling(name);
         let spelled = match other.and_then(|other| section.any(other)) {
             None => name,
             Some(spot) => {
@@ -316,7 +385,7 @@ pub(super) fn read(section: &mut Section<'_>, warnings: &mut Vec<String>) -> Pol
                 other.unwrap_or(name)
             }
         };
-        let Some(value) = value(section, spelled, *kind, dialect, warnings) else {
+        let Some(value) = value(section, spelled, *kind, (dialect, variable), warnings) else {
             continue;
         };
         if let Lacks(what) = effect {
@@ -358,6 +427,11 @@ fn precedence(policy: &Policy, warnings: &mut Vec<String>) {
         let what = "is ignored: DODownloadMode is neither 1 nor 2";
         warnings.push(format!("policy.DORestrictPeerSelectionBy {what}"));
     }
+    if policy.number("DOCacheHostSource") == Some(1) && policy.list("DOCacheHost").next().is_some()
+    {
+        let what = "is ignored: DOCacheHost is set; write 2 to let DHCP go before it";
+        warnings.push(format!("policy.DOCacheHostSource {what}"));
+    }
     if policy.number("DOAbsoluteMaxCacheSize").is_some()
         && policy.number("DOMaxCacheSize").is_some()
     {
@@ -370,7 +444,7 @@ fn value(
     section: &mut Section<'_>,
     name: &'static str,
     kind: Kind,
-    dialect: Dialect,
+    (dialect, variable): (Dialect, fn(&str) -> Option<String>),
     warnings: &mut Vec<String>,
 ) -> Option<Value> {
     match kind {
@@ -409,13 +483,18 @@ fn value(
         }
         Folder => {
             let text = section.text(name, FOLDER)?;
-            if text.value.starts_with('/') {
-                return Some(Value::Text(text.value.to_owned()));
+            let folder = match expanded(text.value, &variable) {
+                Ok(folder) => folder,
+                Err(why) => {
+                    let what = format!("{:?}: {why}; set it, or write {FOLDER}", text.value);
+                    section.add(text.problem(what));
+                    return None;
+                }
+            };
+            if folder.starts_with('/') {
+                return Some(Value::Text(folder));
             }
-            let what = format!(
-                "{:?} is no whole path on this system; write {FOLDER}",
-                text.value
-            );
+            let what = format!("{folder:?} is no whole path on this system; write {FOLDER}");
             section.add(text.problem(what));
             None
         }
@@ -448,6 +527,13 @@ const FOLDER: &str = "a folder, as in \"/var/lib/larder\"";
 
 fn hours(section: &mut Section<'_>, name: &'static str) -> Option<Value> {
     let mut hours = section.section(name);
+    let mut days = Days::ALL;
+    if let Some(text) = hours.text("days", "days, as in \"mon-fri\"") {
+        match text.value.parse() {
+            Ok(read) => days = read,
+            Err(what) => hours.add(text.problem(what)),
+        }
+    }
     let mut take = |key, to, unit| hours.number(key, 0..=to, unit);
     let (from, to) = (take("from", 23, "hours"), take("to", 24, "hours"));
     let (inside, outside) = (
@@ -462,6 +548,7 @@ fn hours(section: &mut Section<'_>, name: &'static str) -> Option<Value> {
         .for_each(|problem| section.add(problem));
     match (from, to, inside, outside) {
         (Some(from), Some(to), Some(inside), Some(outside)) => Some(Value::Hours {
+            days,
             from: from.value,
             to: to.value,
             inside: inside.value,

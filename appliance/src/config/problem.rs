@@ -14,7 +14,16 @@ pub struct Problem {
     pub what: String,
 }
 
-/// All that is wrong in one file, in the order in which it stands there.
+/// A place in one of several files.
+pub(super) struct Located<'t> {
+    pub(super) file: String,
+    /// All of that file.
+    pub(super) text: &'t str,
+    /// Bytes from its beginning.
+    pub(super) at: usize,
+}
+
+/// All that is wrong in a configuration, in the order in which it stands there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problems {
     lines: Vec<String>,
@@ -23,17 +32,34 @@ pub struct Problems {
 impl Problems {
     /// The problems of `text`, which was read from `file`.
     #[must_use]
-    pub fn new(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
+    pub fn new(file: &str, text: &str, problems: Vec<Problem>) -> Self {
+        Self::located(problems, |at| {
+            Some(Located {
+                file: file.to_owned(),
+                text,
+                at,
+            })
+        })
+    }
+
+    /// The problems of several files; `locate` finds the file of a place.
+    pub(super) fn located<'t>(
+        mut problems: Vec<Problem>,
+        locate: impl Fn(usize) -> Option<Located<'t>>,
+    ) -> Self {
         problems.sort_by_key(|problem| problem.at);
         problems.dedup();
         let lines = problems.iter().map(|problem| {
-            let (line, column) = line_and_column(text, problem.at);
             let key = if problem.key.is_empty() {
                 "not TOML"
             } else {
                 &problem.key
             };
-            format!("{file}:{line}:{column}: {key}: {}", problem.what)
+            let place = locate(problem.at).map_or_else(String::new, |found| {
+                let (line, column) = line_and_column(found.text, found.at);
+                format!("{}:{line}:{column}: ", found.file)
+            });
+            format!("{place}{key}: {}", problem.what)
         });
         Self {
             lines: lines.collect(),

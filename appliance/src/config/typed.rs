@@ -2,8 +2,14 @@
 //! the default of whoever reads the file, a device or an appliance, and each unit is converted here and nowhere else.
 
 use super::policy::{Policy, Value};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use larder_proto::policy::schedule::Zone;
 use larder_proto::policy::settings::{GB, KB, MB, PerPriority};
-use larder_proto::policy::{DownloadMode, GroupSource, Hours, Policies, Role};
+use larder_proto::policy::{CacheHostSource, DownloadMode, GroupSource, Hours, Policies, Role};
+
+/// Changes of a clock that are looked up: those of more than ten years in nearly all zones. Each reload looks anew.
+const CHANGES_MAX: usize = 40;
 
 impl Policy {
     /// The settings in force for `role`.
@@ -45,6 +51,9 @@ impl Policy {
                 background: seconds("DODelayBackgroundDownloadFromHttp"),
             },
             cache_hosts: self.list("DOCacheHost").map(str::to_owned).collect(),
+            cache_host_source: self
+                .number("DOCacheHostSource")
+                .and_then(CacheHostSource::of),
             fallback_delay_s: PerPriority {
                 foreground: seconds("DODelayCacheServerFallbackForeground"),
                 background: seconds("DODelayCacheServerFallbackBackground"),
@@ -65,6 +74,7 @@ impl Policy {
                 foreground: self.hours("DOSetHoursToLimitForegroundDownloadBandwidth"),
                 background: self.hours("DOSetHoursToLimitBackgroundDownloadBandwidth"),
             },
+            zone: zone(self.time_zone()),
             upload_bytes_s_max: rate("DOMaxUploadBandwidth"),
             upload_month_bytes_max: bytes("DOMonthlyUploadDataCap", GB)
                 .unwrap_or(or.upload_month_bytes_max),
@@ -73,6 +83,7 @@ impl Policy {
 
     fn hours(&self, name: &str) -> Option<Hours> {
         let Some(Value::Hours {
+            days,
             from,
             to,
             inside,
@@ -83,10 +94,23 @@ impl Policy {
         };
         let small = |number: &u64| u8::try_from(*number).ok();
         Some(Hours {
+            days: *days,
             from: small(from)?,
             to: small(to)?,
             inside: small(inside)?,
             outside: small(outside)?,
         })
     }
+}
+
+/// A zone as data, with the changes of its clock in the years to come. A name that does not lead to one was refused
+/// before.
+fn zone(name: Option<&str>) -> Zone {
+    let zone = name.and_then(|name| TimeZone::get(name).ok());
+    let zone = zone.unwrap_or_else(TimeZone::system);
+    let now = Timestamp::now();
+    let changes = zone.following(now).take(CHANGES_MAX);
+    let changes = changes.map(|change| (change.timestamp().as_second(), change.offset().seconds()));
+    let name = zone.iana_name().unwrap_or("the system's");
+    Zone::new(name, zone.to_offset(now).seconds(), changes.collect())
 }

@@ -9,6 +9,7 @@
 mod cache;
 mod failure;
 mod fetch;
+mod found;
 mod peering;
 mod plain;
 pub(crate) mod progress;
@@ -19,6 +20,7 @@ mod url;
 
 pub(crate) use cache::folder as cache_folder;
 pub(crate) use failure::Failure;
+pub(crate) use found::of_this_network as cache_hosts_of_this_network;
 pub(crate) use report::Report;
 pub(crate) use run::run;
 

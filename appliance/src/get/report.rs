@@ -2,6 +2,7 @@
 //! up; a byte is told once, by where it came from.
 
 use super::Failure;
+use crate::cmdlets::percent;
 use larder_net::download::Sources;
 use larder_proto::policy::{Priority, Taken};
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub(crate) enum Verified {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Report {
-    /// The key of the URL, in hexadecimal.
+    /// The GUID that it is known by.
     pub(crate) file_id: String,
     /// Bytes in the object; None where it is not known.
     pub(crate) file_size: Option<u64>,
@@ -143,13 +144,6 @@ impl Report {
         }
         self
     }
-}
-
-/// To two places.
-fn percent(part: u64, all: u64) -> f64 {
-    let hundredths = u128::from(part) * 10_000 / u128::from(all.max(1));
-    // At most 10,000.
-    f64::from(u32::try_from(hundredths).unwrap_or(10_000)) / 100.0
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::cache::{self, Opened, SLAB_BYTES};
 use super::fetch::Fetch;
+use super::found;
 use super::peering::{self, Peering};
 use super::progress::{Meter, Shown};
 use super::report::{Report, Status, Verified};
@@ -11,6 +12,7 @@ use super::url::route_of;
 use super::{Failure, Order, plain};
 use crate::appliance::StartError;
 use crate::background::forget_old;
+use crate::cmdlets::file_id;
 use crate::device;
 use crate::node::{Node, NodeOptions};
 use crate::telemetry::Telemetry;
@@ -70,7 +72,7 @@ pub(crate) fn run(order: &Order) -> (Report, Option<Seeding>) {
         Ok(plan) => {
             report.in_mode(plan.taken);
             report.path = Some(plan.target.name());
-            report.file_id = hex(&plan.route.identity.key.0);
+            report.file_id = file_id(&plan.route.identity.key.0, &order.url);
             report.cache_host = plan.settings.cache_hosts.first().cloned();
             let meter = Arc::new(Meter::default());
             let result = plan.run(&meter, &mut report, &mut seeding);
@@ -89,10 +91,6 @@ pub(crate) fn run(order: &Order) -> (Report, Option<Seeding>) {
         report.status = Status::Caching;
     }
     (report, seeding)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What is decided before anything is opened.
@@ -160,7 +158,7 @@ impl Plan {
         );
         match opened {
             Ok(opened) => self.run_by_pieces(opened, meter, report, seeding),
-            Err(StartError::Store(error @ OpenError::Path { .. })) => {
+            Err(StartError::Store(error @ (OpenError::Path { .. } | OpenError::Format { .. }))) => {
                 eprintln!("larder: {error}; without a store the download can not be resumed");
                 self.run_plain(meter, report)
             }
@@ -175,6 +173,7 @@ impl Plan {
             driver: self.driver,
             memory_bytes_max: self.memory_bytes_max,
             store_paths: vec![place],
+            uploads: self.folder.clone(),
             store_bytes_max: SizeLimit {
                 percent: limit.percent,
                 absolute: limit.bytes,
@@ -268,11 +267,14 @@ impl Plan {
 }
 
 fn cache_hosts(policies: &Policies, facts: &Facts, taken: Taken) -> Vec<String> {
-    if may_use_cache_host(policies, facts, taken) {
-        policies.cache_hosts.clone()
-    } else {
-        Vec::new()
+    if !may_use_cache_host(policies, facts, taken) {
+        return Vec::new();
     }
+    let (hosts, why_not) = found::of_this_network(policies);
+    if let Some(why) = why_not {
+        tracing::info!("DHCP names no cache host: {why}");
+    }
+    hosts
 }
 
 /// Runs a download with its bar, until it ends or a signal ends it.

@@ -28,6 +28,8 @@ pub(crate) struct Gauges {
     uring_enabled: Gauge,
     shards: Gauge,
     shards_stuck: Gauge,
+    coordinator_reachable: Gauge,
+    config_hash: Gauge,
     reload_successful: Gauge,
     reload_success_time: Gauge,
 }
@@ -77,14 +79,18 @@ impl Gauges {
             uring_enabled: gauge!("larder_uring_enabled"),
             shards: gauge!("larder_shards"),
             shards_stuck: gauge!("larder_shards_stuck"),
+            coordinator_reachable: gauge!("larder_coordinator_reachable"),
+            config_hash: gauge!("larder_config_hash"),
             reload_successful: gauge!("larder_config_last_reload_successful"),
             reload_success_time: gauge!("larder_config_last_reload_success_timestamp_seconds"),
         }
     }
 
-    /// Takes over what is known now.
-    pub(crate) fn update(&self, store: &store::Figures, shards: Shards) {
+    /// Takes over what is known now; `coordinator`: whether it answers; None while nobody has asked it.
+    pub(crate) fn update(&self, store: &store::Figures, shards: Shards, coordinator: Option<bool>) {
         self.process.update();
+        self.coordinator_reachable
+            .set(if coordinator == Some(false) { 0.0 } else { 1.0 });
         for (gauge, value) in [
             (&self.store_bytes, store.bytes),
             (&self.store_piece_bytes, store.piece_bytes),
@@ -115,6 +121,11 @@ impl Gauges {
         ] {
             counter.absolute(value);
         }
+    }
+
+    /// Notes which configuration is in force ([`crate::config::Checked::hash`]).
+    pub(crate) fn configured(&self, hash: u64) {
+        self.config_hash.set(hash as f64);
     }
 
     /// Notes how the last load of the configuration went; `unix` is when, in seconds since 1970.
@@ -171,7 +182,15 @@ fn describe() {
         ("larder_shards", "Shard threads."),
         (
             "larder_shards_stuck",
-            "Shard threads that have not turned since they were last looked at.",
+            "Threads that serve, of the shards and of https, that have not turned since they were last looked at.",
+        ),
+        (
+            "larder_coordinator_reachable",
+            "0 while the coordinator does not answer; 1 where it does, or was not asked.",
+        ),
+        (
+            "larder_config_hash",
+            "48 bits of a hash of the settings in force, but for addresses, names and sizes.",
         ),
         (
             "larder_config_last_reload_successful",

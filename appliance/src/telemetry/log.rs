@@ -1,30 +1,45 @@
-//! Log lines, to standard error: for people, as JSON, or as the journal reads them. The rule: the format is the only
-//! thing chosen here; under systemd each line carries its priority and no time of its own.
+//! Log lines, to standard error: for people, as JSON, or as the journal reads them; or to the journal itself. The rule:
+//! the format is the only thing chosen here; under systemd each line carries its priority and no time of its own.
 
+use super::journal::{self, priority};
 use crate::config::{Log, LogFormat};
 use std::fmt;
 use std::io::{self, IsTerminal};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sends the process's log lines where they belong. Does nothing where that was done before.
 pub(crate) fn install(log: &Log) {
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    if log.format == LogFormat::Text
+        && let Some(journal) = journal::Journal::of_this_service()
+    {
+        let entries = tracing_subscriber::registry().with(filter).with(journal);
+        return told(entries.try_init().is_ok());
+    }
+    let stream = std::env::var("JOURNAL_STREAM");
+    let is_read_by_journal = stream.is_ok_and(|stream| journal::stderr_is(&stream));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
     let done = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text if std::env::var_os("JOURNAL_STREAM").is_some() => builder
+        LogFormat::Text if is_read_by_journal => builder
             .fmt_fields(DefaultFields::new())
             .event_format(Journal)
             .try_init(),
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
     };
-    if done.is_err() {
+    told(done.is_ok());
+}
+
+fn told(done: bool) {
+    if !done {
         tracing::debug!("this process has its log lines already");
     }
 }
@@ -48,15 +63,5 @@ where
             .field_format()
             .format_fields(writer.by_ref(), event)?;
         writeln!(writer)
-    }
-}
-
-/// The priorities of syslog(3).
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        _ => 7,
     }
 }

@@ -2,8 +2,10 @@
 //! mix their figures, and what is only known when somebody asks is asked for at the scrape.
 
 pub(crate) mod gauges;
+mod journal;
 pub(crate) mod log;
-mod process;
+pub(crate) mod process;
+pub(crate) mod steps;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::fmt;

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Ticks a second in /proc (USER_HZ, the same on every architecture that larder runs on).
-const TICKS_PER_SECOND: u32 = 100;
+pub(crate) const TICKS_PER_SECOND: u32 = 100;
 
 /// The figures of the process.
 pub(super) struct Process {
@@ -97,9 +97,26 @@ fn fields(stat: &str) -> Option<Vec<&str>> {
 
 /// CPU seconds of user and kernel. The counter takes whole ones, which is what a rate over minutes needs.
 fn cpu(stat: &str) -> Option<u64> {
+    Some(ticks(stat)? / u64::from(TICKS_PER_SECOND))
+}
+
+fn ticks(stat: &str) -> Option<u64> {
     let fields = fields(stat)?;
-    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(ticks / u64::from(TICKS_PER_SECOND))
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
+/// CPU time of this process, of user and kernel, in ticks.
+pub(crate) fn cpu_ticks() -> Option<u64> {
+    ticks(&fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// Memory of this process that is in RAM, in KiB.
+pub(crate) fn resident_kib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// When the process started: now, less the time since, both told since the machine started.

@@ -3,7 +3,10 @@
 
 mod cache_hosts;
 mod device;
+mod dhcp;
 mod endings;
+#[path = "../../../net/src/discovery/namespace.rs"]
+mod namespace;
 mod origin;
 mod peers;
 mod resuming;

@@ -144,11 +144,7 @@ impl Inner {
             return writer.write_all(text.as_bytes()).ok();
         }
         let bytes = Arc::clone(&self.bytes.lock().expect("unbroken"));
-        let tag: String = of_piece(&bytes)[..8]
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        let tag = format!("\"{tag}\"");
+        let tag = etag(&bytes);
         if field("if-none-match") == Some(&tag) && !manner.no_validator {
             let text = format!("HTTP/1.1 304 Not Modified\r\nETag: {tag}\r\n\r\n");
             return writer.write_all(text.as_bytes()).ok();
@@ -210,4 +206,11 @@ impl Inner {
             holds_at = self.released.wait(holds_at).expect("unbroken");
         }
     }
+}
+
+/// The tag that these bytes are given with.
+pub(crate) fn etag(bytes: &[u8]) -> String {
+    let hash = of_piece(bytes);
+    let tag: String = hash[..8].iter().map(|b| format!("{b:02x}")).collect();
+    format!("\"{tag}\"")
 }

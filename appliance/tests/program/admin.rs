@@ -24,6 +24,7 @@ fn reading_is_free_here_and_changing_asks_for_the_token() {
         ("GET /metrics".to_owned(), 200),
         ("GET /api/v1/status".to_owned(), 200),
         ("GET /api/v1/objects".to_owned(), 200),
+        ("GET /api/v1/clients".to_owned(), 200),
         ("GET /api/v1/object?url=http://a.example/x".to_owned(), 404),
         ("GET /api/v1/object".to_owned(), 400),
         ("GET /api/v1/objects?hots=a".to_owned(), 400),

@@ -95,3 +95,50 @@ fn policies_are_shown_with_what_they_decide() {
     assert_eq!(code, Some(0));
     assert!(out.contains("a preferred device: yes") && out.contains("a preferred device: no"));
 }
+
+#[test]
+fn policies_of_windows_come_into_a_configuration() {
+    let home = Home::new("[policy]\nDOCacheHost = \"old.example\" # kept\nDOMaxCacheAge = 7\n");
+    let config = home.config();
+    let before = std::fs::read_to_string(&config).expect("configuration");
+    let shipped = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/clients/windows-policy.reg"
+    );
+    let (code, out, err) = home.run(&["policy", "import", shipped]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(
+        out,
+        "[policy]\nDOCacheHost = \"larder.example.org\"\nDOCacheHostSource = 0\nDODownloadMode = 2\n\
+         DOGroupID = \"7f8d2c3e-0b1a-4c5d-9e6f-0123456789ab\"\n"
+    );
+    let path = config.to_string_lossy();
+    let (code, _, err) = home.run(&["policy", "import", shipped, "--config", &path]);
+    assert_eq!(code, Some(2), "only where it is asked for: {err}");
+    assert_eq!(
+        std::fs::read_to_string(&config).ok().as_ref(),
+        Some(&before)
+    );
+    let (code, out, err) = home.run(&["policy", "import", shipped, "--config", &path, "--write"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.ends_with("4 settings written\n"), "{out}");
+    let after = std::fs::read_to_string(&config).expect("configuration");
+    assert_eq!(
+        after,
+        before
+            .replace("old.example", "larder.example.org")
+            .replace("[policy]\n", "[policy]\nDOCacheHostSource = 0\nDODownloadMode = 2\nDOGroupID = \"7f8d2c3e-0b1a-4c5d-9e6f-0123456789ab\"\n")
+    );
+    assert_eq!(home.run(&["check-config", &path]).0, Some(0));
+    // A slip changes nothing, and says what was meant.
+    let slip = config.with_file_name("slip.json");
+    std::fs::write(&slip, "{\"DOMaxCacheAg\": 1, \"DOCacheHost\": \"x\"}").expect("written");
+    let slip = slip.to_string_lossy();
+    let (code, out, err) = home.run(&["policy", "import", &slip, "--config", &path, "--write"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+    assert!(
+        err.contains("DOMaxCacheAg (a key of the file) is not known; did you mean DOMaxCacheAge?"),
+        "{err}"
+    );
+    assert_eq!(std::fs::read_to_string(&config).ok(), Some(after));
+}

@@ -92,6 +92,12 @@ impl Get {
 
     /// Makes the request on that connection.
     pub(crate) fn run_on<S: Read + Write>(&self, stream: &mut BufReader<S>) -> io::Result<Answer> {
+        self.ask(stream)?;
+        self.hear(stream)
+    }
+
+    /// Sends the request, and waits for nothing.
+    pub(crate) fn ask<S: Read + Write>(&self, stream: &mut BufReader<S>) -> io::Result<()> {
         let host = self.host.clone().unwrap_or(self.address.to_string());
         let fields: String = self.fields.iter().map(|f| format!("{f}\r\n")).collect();
         let request = format!(
@@ -99,6 +105,11 @@ impl Get {
             self.method, self.target
         );
         stream.get_mut().write_all(request.as_bytes())?;
+        stream.get_mut().flush()
+    }
+
+    /// Takes the answer to a request that was sent.
+    pub(crate) fn hear<S: Read>(&self, stream: &mut BufReader<S>) -> io::Result<Answer> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if stream.read_line(&mut head)? == 0 {

@@ -57,6 +57,10 @@ pub(crate) struct Setup {
     pub(crate) tls: String,
     /// More tables.
     pub(crate) more: &'static str,
+    /// More tables, with what only the test knows.
+    pub(crate) tables: String,
+    /// A program and its arguments that start it: `prlimit --memlock=..`.
+    pub(crate) through: Vec<String>,
 }
 
 /// The program, running or not, and its directory.
@@ -64,12 +68,20 @@ pub(crate) struct Larder {
     directory: TempDir,
     address: Ipv4Addr,
     files_max: u32,
+    through: Vec<String>,
     process: Option<Process>,
 }
 
 impl Larder {
     /// Starts it, and waits until it is ready.
     pub(crate) fn start(setup: &Setup) -> Self {
+        let mut larder = Self::set_up(setup);
+        larder.resume();
+        larder
+    }
+
+    /// Its directory and configuration; somebody else starts it.
+    pub(crate) fn set_up(setup: &Setup) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let address = address();
         let driver = if setup.driver.is_empty() {
@@ -105,22 +117,29 @@ impl Larder {
             }
         }
         config.push_str(setup.more);
+        config.push_str(&setup.tables);
         fs::write(directory.path().join("larder.toml"), config).expect("written");
-        let mut larder = Self {
+        Self {
             directory,
             address,
             files_max: setup.files_max,
+            through: setup.through.clone(),
             process: None,
-        };
-        larder.resume();
-        larder
+        }
     }
 
     /// Starts it again with the same configuration and store, and waits until it is ready.
     pub(crate) fn resume(&mut self) {
         let program = env!("CARGO_BIN_EXE_larder");
         let mut command = match self.files_max {
-            0 => Command::new(program),
+            0 => match self.through.split_first() {
+                None => Command::new(program),
+                Some((first, rest)) => {
+                    let mut command = Command::new(first);
+                    command.args(rest).arg(program);
+                    command
+                }
+            },
             files_max => {
                 let mut limited = Command::new("prlimit");
                 limited.arg(format!("--nofile={files_max}:{files_max}"));

@@ -66,10 +66,16 @@ impl Meeting {
 
     /// Tells what the pieces of the object at `url` hash to.
     pub(crate) fn publish(&self, url: &str, bytes: &[u8]) {
+        self.publish_version(url, bytes, None);
+    }
+
+    /// The same with the `ETag` that it has there.
+    pub(crate) fn publish_version(&self, url: &str, bytes: &[u8], etag: Option<String>) {
         let hashes = bytes.chunks(PIECE_BYTES as usize).map(of_piece).collect();
         let phf = Phf::new(bytes.len() as u64, hashes).expect("hashes");
         let mut request = PublishRequest::new(phf, Trust::Attested);
         request.content_cdn_urls = vec![url.to_owned()];
+        request.etag = etag;
         let client = self.client();
         let published = self.runtime.block_on(client.publish(&request));
         published.expect("published");

@@ -2,16 +2,20 @@
 //! ends with its test, whether that went well or not, and nothing outside of loopback is touched.
 #![allow(dead_code)] // Each test file uses its part of this.
 
+pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod fetch;
 pub(crate) mod larder;
+pub(crate) mod load;
 pub(crate) mod meeting;
 pub(crate) mod nginx;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod secure;
+pub(crate) mod small_disk;
 pub(crate) mod squid;
+pub(crate) mod supervisor;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -24,7 +28,7 @@ use std::time::{Duration, Instant};
 
 /// How long a condition may take to come true before the test has failed: generous, since it is only ever reached
 /// where something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An origin and a larder in front of it.
 pub(crate) fn house() -> (nginx::Nginx, larder::Larder) {

@@ -22,10 +22,16 @@ impl Process {
             .append(true)
             .open(log)
             .expect("a log file");
-        let child = command
+        command
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second descriptor"))
-            .stderr(file)
+            .stderr(file);
+        Self::start_as_it_is(command, log)
+    }
+
+    /// Starts it with whatever inputs and outputs it has; it is to write to the file `log` by itself.
+    pub(crate) fn start_as_it_is(command: &mut Command, log: &Path) -> Self {
+        let child = command
             .process_group(0)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));

@@ -40,11 +40,13 @@ fn each_setting_reaches_the_rules() {
         "DOMaxBackgroundDownloadBandwidth = 100",
         "DOSetHoursToLimitBackgroundDownloadBandwidth = { from = 8, to = 17, inside = 20, outside = 0 }",
         "DOSetHoursToLimitForegroundDownloadBandwidth = { from = 8, to = 17, inside = 20, outside = 0 }",
+        "DOSetHoursToLimitForegroundDownloadBandwidth = { days = \"sat,sun\", from = 8, to = 17, inside = 20, outside = 0 }",
         "DORestrictPeerSelectionBy = 1",
         "DOGroupIdSource = 4",
         "DODelayBackgroundDownloadFromHttp = 1",
         "DODelayForegroundDownloadFromHttp = 1",
         "DOCacheHost = \"larder.example.org\"",
+        "DOCacheHostSource = 0",
         "DODelayCacheServerFallbackForeground = 1",
         "DODelayCacheServerFallbackBackground = 1",
         "DODisallowCacheServerDownloadsOnVPN = true",
@@ -135,6 +137,14 @@ fn what_the_seed_ignores_is_ignored_and_told() {
             Some("policy.DORestrictPeerSelectionBy is ignored: DODownloadMode is neither 1 nor 2"),
         ),
         (
+            "DOCacheHost = \"a\"\nDOCacheHostSource = 1\n".to_owned(),
+            Some("policy.DOCacheHostSource is ignored: DOCacheHost is set"),
+        ),
+        (
+            "DOCacheHost = \"a\"\nDOCacheHostSource = 2\n".to_owned(),
+            None,
+        ),
+        (
             "DOMaxCacheSize = 10\nDOAbsoluteMaxCacheSize = 3\n".to_owned(),
             Some("policy.DOMaxCacheSize is ignored: DOAbsoluteMaxCacheSize is set"),
         ),
@@ -179,6 +189,70 @@ fn slips_are_named_with_what_to_write() {
             "policy.DOMinBatteryPercentageAllowedToUpload: 0 is out of range",
         ),
         (
+            "DOMaxDownloadBandwidth = 4294967296",
+            "policy.DOMaxDownloadBandwidth: 4294967296 is out of range",
+        ),
+        (
+            "DOMaxDownloadBandwidth = \"fast\"",
+            "policy.DOMaxDownloadBandwidth: is of type string",
+        ),
+        (
+            "DOMaxForegroundDownloadBandwidth = -1",
+            "policy.DOMaxForegroundDownloadBandwidth: ",
+        ),
+        (
+            "DOMaxBackgroundDownloadBandwidth = true",
+            "policy.DOMaxBackgroundDownloadBandwidth: is of type boolean",
+        ),
+        (
+            "DOPercentageMaxDownloadBandwidth = 101",
+            "policy.DOPercentageMaxDownloadBandwidth: 101 is out of range",
+        ),
+        (
+            "DOPercentageMaxForegroundBandwidth = 0.5",
+            "policy.DOPercentageMaxForegroundBandwidth: is of type float",
+        ),
+        (
+            "DOPercentageMaxBackgroundBandwidth = 1000",
+            "policy.DOPercentageMaxBackgroundBandwidth: 1000 is out of range",
+        ),
+        (
+            "DOMaxUploadBandwidth = 4294967296",
+            "policy.DOMaxUploadBandwidth: 4294967296 is out of range",
+        ),
+        (
+            "DOMinBackgroundQoS = 0",
+            "policy.DOMinBackgroundQoS: 0 is out of range",
+        ),
+        (
+            "DODelayBackgroundDownloadFromHttp = 4294967296",
+            "policy.DODelayBackgroundDownloadFromHttp: 4294967296 is out of range",
+        ),
+        (
+            "DOSetHoursToLimitBackgroundDownloadBandwidth = { from = 24, to = 17, inside = 20, outside = 0 }",
+            "DOSetHoursToLimitBackgroundDownloadBandwidth.from: 24 is out of range",
+        ),
+        (
+            "DOSetHoursToLimitBackgroundDownloadBandwidth = { from = 8, to = 17, inside = 101, outside = 0 }",
+            "DOSetHoursToLimitBackgroundDownloadBandwidth.inside: 101 is out of range",
+        ),
+        (
+            "DOSetHoursToLimitBackgroundDownloadBandwidth = { from = 8, to = 17 }",
+            "is not complete; write { from = 8, to = 17, inside = 20, outside = 100 }",
+        ),
+        (
+            "DOSetHoursToLimitForegroundDownloadBandwidth = { days = \"mon-fry\", from = 8, to = 17, inside = 1, outside = 0 }",
+            "\"fry\" is no day; write days as in \"mon-fri\"",
+        ),
+        (
+            "DOSetHoursToLimitForegroundDownloadBandwidth = 20",
+            "DOSetHoursToLimitForegroundDownloadBandwidth: is of type integer",
+        ),
+        (
+            "policy_time_zone = \"Mars/Olympus\"",
+            "policy.policy_time_zone: \"Mars/Olympus\" is no time zone",
+        ),
+        (
             "DOVpnKeyword = \"x\"",
             "policy.DOVpnKeyword: is not known; did you mean DOVpnKeywords?",
         ),
@@ -190,5 +264,22 @@ fn slips_are_named_with_what_to_write() {
     for (line, told) in rows {
         let problems = errors(&format!("[policy]\n{line}\n"));
         assert!(problems.contains(told), "{line}: {problems}");
+    }
+}
+
+#[test]
+fn hours_are_told_by_the_clock_that_is_named() {
+    let hours = "DOSetHoursToLimitBackgroundDownloadBandwidth = { days = \"mon-fri\", from = 8, to = 17, inside = 20, outside = 0 }";
+    // Monday, 6 July 2026, 07:00 UTC: nine o'clock in Berlin, three in New York.
+    let unix = 1_783_321_200;
+    for (zone, inside) in [("Europe/Berlin", true), ("America/New_York", false)] {
+        let policies = typed(
+            &format!("policy_time_zone = \"{zone}\"\n{hours}"),
+            Role::Device,
+        );
+        let found = policies.hours.background.expect("hours");
+        assert_eq!(found.contains(policies.zone.local(unix)), inside, "{zone}");
+        assert_eq!(policies.zone.name(), zone);
+        assert_eq!(policies.hours.foreground, None);
     }
 }
