@@ -162,15 +162,21 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The programs of this workspace that were built beside this one.
+/// The programs of this workspace that were built beside this one. Tests lie a folder below them.
 ///
 /// # Errors
 /// It was not built, with the command that does.
 pub fn beside(name: &str) -> Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("a program lies in a folder")?;
+    let folder = match folder.parent() {
+        Some(above) if folder.ends_with("deps") => above,
+        _ => folder,
+    };
+    let path = folder.join(name);
     ensure!(
         path.is_file(),
-        "{} is not there; build it first: cargo build --release --workspace",
+        "{} is not there; build it first: cargo build --workspace, with --release for figures",
         path.display()
     );
     Ok(path)

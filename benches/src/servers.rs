@@ -287,15 +287,15 @@ impl Server {
     /// # Errors
     /// It does not answer.
     pub fn metric(&self, name: &str, label: &str) -> Result<f64> {
-        let metrics = get(admin(self.address), "/metrics")?;
-        let series = metrics.lines().filter(|line| {
-            !line.starts_with('#')
-                && line.split(['{', ' ']).next() == Some(name)
-                && line.contains(label)
-        });
-        Ok(series
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum())
+        Ok(self.metrics()?.sum(name, label))
+    }
+
+    /// All its metrics of one moment, for figures that are compared with each other.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn metrics(&self) -> Result<Metrics> {
+        Ok(Metrics(get(admin(self.address), "/metrics")?))
     }
 
     /// Ends it as a power cut would, but for what the kernel has.
@@ -306,6 +306,25 @@ impl Server {
             .stderr(Stdio::null())
             .status();
         let _ = self.child.wait();
+    }
+}
+
+/// What a server told of itself at one moment, in the text form of Prometheus.
+#[derive(Debug)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// The sum of the metric's series that have this label; 0 where there is none.
+    #[must_use]
+    pub fn sum(&self, name: &str, label: &str) -> f64 {
+        let series = self.0.lines().filter(|line| {
+            !line.starts_with('#')
+                && line.split(['{', ' ']).next() == Some(name)
+                && line.contains(label)
+        });
+        series
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
     }
 }
 

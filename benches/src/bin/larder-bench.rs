@@ -46,6 +46,8 @@ commands! {
     Once(figures::once::Once),
     #[command(hide = true)]
     Origin(figures::shaped::FarEnd),
+    #[command(hide = true)]
+    Other(figures::yielding::Other),
     PatchMorning(figures::patch_morning::PatchMorning),
     Peers(figures::peers::Peers),
     Restart(figures::restart::Restart),
@@ -54,12 +56,13 @@ commands! {
     SlowReaders(figures::slow_readers::SlowReaders),
     ThinLine(figures::thin_line::ThinLine),
     WorkingSet(figures::working_set::WorkingSet),
+    Yielding(figures::yielding::Yielding),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     // The far end of a line is in the namespace that the line leads to.
-    if !matches!(args.command, Command::Origin(_)) {
+    if !matches!(args.command, Command::Origin(_) | Command::Other(_)) {
         place::enter()?;
     }
     // What larder's installation sets is there for all that is measured, memory of other servers included.

@@ -19,6 +19,7 @@ pub mod slot_writes;
 pub mod slow_readers;
 pub mod thin_line;
 pub mod working_set;
+pub mod yielding;
 
 use std::io::{self, Write};
 

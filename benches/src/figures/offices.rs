@@ -6,6 +6,7 @@ use anyhow::Result;
 use std::io::Write;
 
 const WITH_APPLIANCES_MAX: f64 = 1.05;
+const ORIGIN_WITH_LINKS_MAX: f64 = 1.1;
 const WITHOUT_MAX: f64 = 1.3;
 const FLAT_MAX: f64 = 1.15;
 
@@ -77,6 +78,13 @@ impl Offices {
         };
         let (_, alone) = tried(out, "all by HTTP", false, Share::Nobody, self.devices)?;
         let (most, _) = tried(out, "with appliances", true, Share::Office, self.devices)?;
+        let (by_links, linked) = tried(
+            out,
+            "with appliances and links",
+            true,
+            Share::Links,
+            self.devices,
+        )?;
         let (without, few) = tried(out, "without", false, Share::Office, self.devices)?;
         let (_, group) = tried(out, "one group", false, Share::Group, self.devices)?;
         let (_, one) = tried(
@@ -91,6 +99,18 @@ impl Offices {
             "copies by a line, with appliances",
             most,
             WITH_APPLIANCES_MAX,
+        )?;
+        good &= super::at_most(
+            out,
+            "copies by a line, with links",
+            by_links,
+            WITH_APPLIANCES_MAX,
+        )?;
+        good &= super::at_most(
+            out,
+            "copies from the origin in all, with links",
+            linked.origin_copies(),
+            ORIGIN_WITH_LINKS_MAX,
         )?;
         good &= super::at_most(out, "copies by a line, without", without, WITHOUT_MAX)?;
         // Devices of several offices reach each other by a forwarded port or by IPv6 alone, which these have not.

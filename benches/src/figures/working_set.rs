@@ -146,6 +146,8 @@ impl NginxFill {
         let object = fill_file(round as u64);
         let url = format!("http://{}{}", stage.line.address(), object.path);
         let mut command = pinned("curl".as_ref(), Some(SERVER_CORE));
+        // curl makes its file with the first byte, which may not come while the fill lasts.
+        std::fs::File::create(&file)?;
         let child = command.arg("-so").arg(&file).arg(url).spawn()?;
         limit.hold(child.id())?;
         Ok(Self { child, file })

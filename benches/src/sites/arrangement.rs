@@ -23,6 +23,8 @@ pub enum Share {
     Office,
     /// All offices, as one group (mode 2).
     Group,
+    /// The devices of an office, and the appliances of all over links that each names.
+    Links,
 }
 
 /// What is to be tried.

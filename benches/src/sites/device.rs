@@ -70,13 +70,17 @@ pub(super) fn appliance(
     fs::create_dir_all(&home)?;
     let config = format!(
         "[server]\nhttp = [\"0.0.0.0:80\"]\npeer = \"0.0.0.0:7680\"\nadmin = \"127.0.0.1:9180\"\nmemory_bytes_max = \"256MiB\"\n\
-         shards = 1\n[store]\npaths = [{store:?}]\n[origins]\nallow = [\"{wan}\"]\n[origins.connect]\n\"{wan}\" = \"{wan}:80\"\n\
+         shards = 1\n[store]\npaths = [{store:?}]\n[origins]\nallow = [\"{wan}\"]\nimmutable = [\"{wan}/content/*\"]\n[origins.connect]\n\"{wan}\" = \"{wan}:80\"\n\
          [coordinator]\nurl = \"{coordinator}\"\n[policy]\n{policy}",
         store = home.join("store"),
         wan = wan_address(),
         coordinator = coordinator_url(),
         policy = mode(arrangement.share),
     );
+    let config = match arrangement.share {
+        Share::Links => config + &links(network, site),
+        _ => config,
+    };
     let file = home.join("larder.toml");
     fs::write(&file, config)?;
     let mut command = network.command(site, APPLIANCE, &beside("larder")?);
@@ -98,11 +102,21 @@ pub(super) fn appliance(
     }
 }
 
+/// Links to the appliances of all other offices.
+fn links(network: &Network, site: usize) -> String {
+    let others = (0..network.sites()).filter(|other| *other != site);
+    let link = |other| {
+        let peer = network.public_address(other);
+        format!("[[links]]\nname = \"office-{other}\"\npeers = [\"{peer}\"]\n")
+    };
+    others.map(link).collect()
+}
+
 /// How a device, or an appliance, takes part.
 fn mode(share: Share) -> String {
     match share {
         Share::Nobody => "DODownloadMode = 0\n".to_owned(),
-        Share::Office => "DODownloadMode = 1\n".to_owned(),
+        Share::Office | Share::Links => "DODownloadMode = 1\n".to_owned(),
         Share::Group => format!("DODownloadMode = 2\nDOGroupId = \"{GROUP}\"\n"),
     }
 }

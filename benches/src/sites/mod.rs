@@ -9,4 +9,5 @@ mod office;
 
 pub use arrangement::{Arrangement, Outcome, SOURCES, Share};
 pub use network::Network;
+pub(crate) use network::wan_address;
 pub use office::run;

@@ -17,7 +17,7 @@ const FIRST_SITE: usize = 11;
 const FIRST_HOST: usize = 10;
 
 /// Where everything that is not an office is: origin and coordinator listen here.
-pub(super) fn wan_address() -> String {
+pub(crate) fn wan_address() -> String {
     format!("{WAN}.1")
 }
 
@@ -59,7 +59,7 @@ impl Network {
     }
 
     fn lay_site(&mut self, site: usize, hosts: usize, wan_mbit: f64) -> Result<()> {
-        let router = self.add(format!("{}s{site}r", self.prefix))?;
+        let router = self.add(self.router(site))?;
         let (near, far) = (line_of(site), "up0");
         // At 100 Mbit/s 20 ms of it: enough for a full line, and no queue of seconds.
         let shape = format!("root tbf rate {wan_mbit}mbit burst 64kb latency 20ms");
@@ -81,6 +81,14 @@ impl Network {
                 "ip netns exec {router} nft add chain ip nat out {{ type nat hook postrouting priority 100 ; }}"
             ),
             format!("ip netns exec {router} nft add rule ip nat out oifname {far} masquerade"),
+            // The port of peers leads in, to the appliance where there is one.
+            format!(
+                "ip netns exec {router} nft add chain ip nat in {{ type nat hook prerouting priority dstnat ; }}"
+            ),
+            format!(
+                "ip netns exec {router} nft add rule ip nat in iifname {far} tcp dport 7680 dnat to {}:7680",
+                lan_address(0)
+            ),
             format!("ip netns exec {router} sysctl -qw net.ipv4.ip_forward=1"),
         ] {
             run_line(&line)?;
@@ -101,11 +109,34 @@ impl Network {
         Ok(())
     }
 
+    /// Shapes what comes in behind each office's router instead, with a queue of so many milliseconds, and has those at
+    /// the far end send by cubic, which fills it. Where sender and queue are in one namespace, the kernel lets no
+    /// connection have more than a little in the queue.
+    ///
+    /// # Errors
+    /// As [`Network::lay`].
+    pub fn deepen(&self, wan_mbit: f64, queue_ms: u64) -> Result<()> {
+        for site in 0..self.sites {
+            run_line(&format!("tc qdisc del dev {} root", line_of(site)))?;
+            run_line(&format!(
+                "ip netns exec {} tc qdisc replace dev lan root tbf rate {wan_mbit}mbit burst 16kb latency {queue_ms}ms",
+                self.router(site)
+            ))?;
+        }
+        run_line(&format!(
+            "ip route replace {WAN}.0/24 dev wan proto kernel scope link src {WAN}.1 congctl cubic"
+        ))
+    }
+
     fn add(&mut self, name: String) -> Result<String> {
         run("ip", &["netns", "add", &name])?;
         self.namespaces.push(name.clone());
         run("ip", &["-n", &name, "link", "set", "lo", "up"])?;
         Ok(name)
+    }
+
+    fn router(&self, site: usize) -> String {
+        format!("{}s{site}r", self.prefix)
     }
 
     fn host(&self, site: usize, host: usize) -> String {
@@ -129,7 +160,15 @@ impl Network {
     /// The kernel does not say.
     pub fn wan_in_bytes(&self, site: usize) -> Result<u64> {
         // What leaves this end arrives there.
-        sent_bytes(&line_of(site))
+        sent_bytes(None, &line_of(site))
+    }
+
+    /// What an office's router has sent on to its hosts so far, in bytes, headers and all.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn lan_in_bytes(&self, site: usize) -> Result<u64> {
+        sent_bytes(Some(&self.router(site)), "lan")
     }
 
     /// What has left the side of origin and coordinator so far, in bytes, headers and all.
@@ -137,7 +176,13 @@ impl Network {
     /// # Errors
     /// The kernel does not say.
     pub fn origin_out_bytes(&self) -> Result<u64> {
-        sent_bytes("wan")
+        sent_bytes(None, "wan")
+    }
+
+    /// The public address of an office.
+    #[must_use]
+    pub fn public_address(&self, site: usize) -> String {
+        format!("{WAN}.{}", FIRST_SITE + site)
     }
 
     /// How many offices there are.
@@ -161,9 +206,10 @@ fn line_of(site: usize) -> String {
     format!("wan{site}")
 }
 
-fn sent_bytes(link: &str) -> Result<u64> {
+fn sent_bytes(namespace: Option<&str>, link: &str) -> Result<u64> {
     // By the link's own words and not /sys, which shows the namespace that it was mounted in.
     let output = Command::new("ip")
+        .args(namespace.map(|name| ["-n", name]).into_iter().flatten())
         .args(["-s", "-j", "link", "show", "dev", link])
         .env("PATH", path())
         .output()
