@@ -13,7 +13,6 @@ mod publish;
 #[cfg(test)]
 mod tests;
 
-use crate::bandwidth::Allowance;
 use crate::clock::Clock;
 use crate::coordinator::{ClientError, CoordinatorClient, Key};
 use crate::download::{Inner, Way};
@@ -27,7 +26,6 @@ use larder_proto::swarm::PeerId;
 use larder_proto::swarm::bans::Bans;
 use larder_proto::time::Time;
 use larder_proto::tracker::guid::Guid;
-use larder_proto::tracker::message::PeerType;
 use larder_storage::proof::PieceHashes;
 use larder_storage::record::Content;
 use larder_storage::store::Store;
@@ -256,16 +254,6 @@ async fn look_links_up(shared: Weak<Shared>) {
 }
 
 impl Shared {
-    /// What a connection on which pieces of a content come may read; None once nothing is downloaded any more.
-    fn allowance(&self, content: ContentNo, from: PeerType) -> Option<Allowance> {
-        let download = self.download.upgrade()?;
-        let priority = self.settings.load().priority;
-        let by_line = from != PeerType::Lan;
-        let mut allowance = download.bandwidth().allowance(priority, by_line);
-        allowance.belongs_to(content.get(), priority);
-        Some(allowance)
-    }
-
     /// Starts the work in the background, on the present runtime.
     pub(crate) fn start(
         download: Weak<Inner>,

@@ -3,7 +3,7 @@
 
 use super::table::{Link, Table, address_of};
 use super::{NEAR_HEAD_START, Party};
-use crate::download::Standing;
+use crate::download::{Inner, Standing};
 use crate::links::Direction;
 use crate::pace::Pace;
 use crate::peer::{self, News, Order, Over, Target};
@@ -45,11 +45,12 @@ const NEVER_DUE: Time = Time::from_micros(u64::MAX);
 impl Party {
     /// Opens connections to those who are said to have the content.
     pub(super) fn connect_more(self: &Arc<Self>, table: &mut Table) {
-        let Some(shared) = self.shared.upgrade() else {
+        let (Some(shared), Some(download)) = (self.shared.upgrade(), self.download.upgrade())
+        else {
             return;
         };
         let now = shared.clock.now();
-        self.connect_by_links(table, &shared);
+        self.connect_by_links(table, &shared, &download);
         let settings = shared.settings.load();
         let download_mode = settings.policies.mode;
         let links_max = if table.wants() { LINKS_MAX } else { WARM_LINKS };
@@ -77,9 +78,10 @@ impl Party {
                 .used_of(address.ip())
                 .map(|line| line.link().cost);
             if is_near || (by_links_only && cost.is_some()) {
-                self.connect(table, &shared, &found, cost.filter(|_| !is_near));
+                let cost = cost.filter(|_| !is_near);
+                self.connect(table, (&shared, &download), &found, cost);
             } else if !by_links_only && mode::peers_with(download_mode, found.peer_type) {
-                self.connect(table, &shared, &found, None);
+                self.connect(table, (&shared, &download), &found, None);
             } else {
                 table.tried(address, now + Duration::from_secs(3600), true);
             }
@@ -87,7 +89,12 @@ impl Party {
     }
 
     /// Opens connections to the other ends of links. Whether anybody there has the content they say themselves.
-    fn connect_by_links(self: &Arc<Self>, table: &mut Table, shared: &Arc<Shared>) {
+    fn connect_by_links(
+        self: &Arc<Self>,
+        table: &mut Table,
+        shared: &Arc<Shared>,
+        download: &Inner,
+    ) {
         let settings = shared.settings.load();
         if settings.own_store {
             return;
@@ -105,21 +112,20 @@ impl Party {
                 peer_type: PeerType::Group,
                 preferred: true,
             };
-            self.connect(table, shared, &end, Some(line.link().cost));
+            let cost = Some(line.link().cost);
+            self.connect(table, (shared, download), &end, cost);
         }
     }
 
+    /// Opens a connection. Whatever comes of it, its address is not the next to be tried.
     fn connect(
         self: &Arc<Self>,
         table: &mut Table,
-        shared: &Arc<Shared>,
+        (shared, download): (&Arc<Shared>, &Inner),
         found: &PeerAddress,
         link_cost: Option<u32>,
     ) {
         let address = address_of(found);
-        let Some(allowance) = shared.allowance(self.content.no, found.peer_type) else {
-            return;
-        };
         let now = shared.clock.now();
         match link_cost {
             Some(_) => table.tried_on_link(address, now, true),
@@ -157,6 +163,10 @@ impl Party {
             request: Duration::from_secs(60),
             ..Limits::default()
         };
+        let priority = shared.settings.load().priority;
+        let by_line = found.peer_type != PeerType::Lan;
+        let mut allowance = download.bandwidth().allowance(priority, by_line);
+        allowance.belongs_to(self.content.no.get(), priority);
         let (party, clock) = (Arc::clone(self), shared.clock);
         tokio::spawn(async move {
             let tell = |news: News<'_>| party.hear(no, news);

@@ -72,6 +72,28 @@ async fn peers_that_choke_or_keep_silent_hold_up_nobody() {
 }
 
 #[tokio::test]
+async fn who_is_met_when_all_downloads_have_ended_is_left_alone() {
+    let stand = Stand::new(|_| {}).await;
+    let peer = TestPeer::start(&stand.object, Manner::Honest).await;
+    stand.tell_of(&[&peer], PeerType::Lan);
+    let content = stand.begun(&[&peer]).await;
+    let late = TestPeer::start(&stand.object, Manner::Honest).await;
+    let Stand { world, swarm, .. } = stand;
+    let party = swarm.0.parties.lock().get(&content.no).cloned();
+    let party = party.expect("its peers are together");
+    drop(world);
+    eventually("nothing is downloaded any more", || {
+        swarm.0.download.upgrade().is_none().then_some(())
+    })
+    .await;
+    // On a thread of its own, as a loop without an end would otherwise be one of this test's, too.
+    let named = late.named(PeerType::Lan);
+    let met = std::thread::spawn(move || party.meets(vec![named]));
+    eventually("it is done with", || met.is_finished().then_some(())).await;
+    assert_eq!(late.heard.connections.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn without_a_coordinator_everything_comes_from_the_origin() {
     let mut stand = Stand::new(|_| {}).await;
     let gone = super::stand::TestCoordinator::start().await;
