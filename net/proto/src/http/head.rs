@@ -64,7 +64,7 @@ pub enum Parsed<'b> {
     Incomplete,
     /// No head that can be answered but by this status and closing the connection.
     Bad {
-        /// 400, 417, 431, 501 or 505.
+        /// 400, 414, 417, 431, 501 or 505.
         status: u16,
         /// Why, for the answer's body and the log.
         reason: &'static str,
@@ -103,6 +103,11 @@ pub fn parse_head(bytes: &[u8]) -> Parsed<'_> {
                 Err((status, reason)) => Parsed::Bad { status, reason },
             }
         }
+        // RFC 9112, section 3: the target alone is longer than any that is read.
+        Ok(_) if bytes.len() > HEAD_BYTES_MAX && is_in_target(seen) => Parsed::Bad {
+            status: 414,
+            reason: "the request target is longer than 16 KiB",
+        },
         Ok(_) if bytes.len() > HEAD_BYTES_MAX => Parsed::Bad {
             status: 431,
             reason: "the head is longer than 16 KiB",
@@ -113,6 +118,12 @@ pub fn parse_head(bytes: &[u8]) -> Parsed<'_> {
             Parsed::Bad { status, reason }
         }
     }
+}
+
+/// True where the request line has come to its target and has no end.
+fn is_in_target(seen: &[u8]) -> bool {
+    let line = seen.trim_ascii_start();
+    line.contains(&b' ') && !line.contains(&b'\n')
 }
 
 /// Counted, not searched: this runs on every request, and counting is what a compiler makes fast.
@@ -197,7 +208,10 @@ fn read<'b>(request: &httparse::Request<'_, 'b>, consumed: usize) -> Result<Head
         (None, Some(length)) => BodyKind::Length(length),
     };
     head.special |= head.body != BodyKind::None;
-    head.keep_alive = !framing.close && (minor == 1 || framing.keep);
+    // A proxy keeps no connection with a client of HTTP/1.0, which may have had `Connection` from another before it (RFC
+    // 9112, section 9.3); to whoever names a path alone larder is no proxy.
+    let may_keep = minor == 1 || (framing.keep && target.starts_with('/'));
+    head.keep_alive = !framing.close && may_keep;
     Ok(head)
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 on_each_driver!(
     pipelined_requests_are_answered_in_order,
+    what_follows_a_last_request_is_not_heard,
     what_is_not_for_here_is_handed_over_with_every_byte,
     a_client_that_says_no_more_gets_its_answers,
     idle_and_slow_clients_are_closed_on,
@@ -43,6 +44,28 @@ fn pipelined_requests_are_answered_in_order(rig: Rig) {
     assert_eq!(client.read(true).status, 200);
     assert_eq!(client.read(false).status, 502);
     assert_eq!(client.read(false).body, body(0, 1));
+}
+
+fn what_follows_a_last_request_is_not_heard(rig: Rig) {
+    // RFC 9112, section 9.6
+    rig.origin.content("/a", 1000);
+    rig.origin.content("/b", 1000);
+    let get = |path: &str, minor: u8, fields: &str| {
+        format!("GET {path} HTTP/1.{minor}\r\nHost: files.example\r\n{fields}\r\n")
+    };
+    for first in [
+        get("/a", 1, "Connection: close\r\n"),
+        get("/a", 0, ""),
+        // Section 9.3: through a proxy, what an old client says of its connection may be another's word.
+        get("http://files.example/a", 0, "Connection: keep-alive\r\n"),
+    ] {
+        let mut client = rig.client();
+        client.write([first.as_str(), &get("/b", 1, "")].concat().as_bytes());
+        let got = client.read(false);
+        assert_eq!((got.status, got.header("Connection")), (200, Some("close")));
+        assert!(client.is_over(), "{first}");
+    }
+    assert_eq!(rig.origin.resolves(), 1, "only the first was asked for");
 }
 
 fn what_is_not_for_here_is_handed_over_with_every_byte(rig: Rig) {

@@ -78,6 +78,20 @@ fn tolerated_ways_of_writing() {
 }
 
 #[test]
+fn an_old_client_of_a_proxy_is_not_kept() {
+    // RFC 9112, section 9.3
+    for (target, minor, kept) in [
+        ("/a", 0, true),
+        ("http://a/a", 0, false),
+        ("http://a/a", 1, true),
+    ] {
+        let text =
+            format!("GET {target} HTTP/1.{minor}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(head(text.as_bytes()).keep_alive, kept, "{text}");
+    }
+}
+
+#[test]
 fn what_the_hit_path_hands_over() {
     for field in [
         "Authorization: Basic eA==",
@@ -206,6 +220,12 @@ fn the_head_is_bounded_on_both_sides_of_the_edge() {
     ));
     assert_eq!(status(&vec![b'G'; HEAD_BYTES_MAX + 1]), 431);
     assert_eq!(status(with_pad(1 << 20).as_bytes()), 431);
+    // RFC 9112, section 3: what is too long is the target.
+    let long = "x".repeat(HEAD_BYTES_MAX);
+    assert_eq!(status(format!("GET /{long}").as_bytes()), 414);
+    assert_eq!(status(format!("\r\nGET /{long}").as_bytes()), 414);
+    let fields = format!("GET / HTTP/1.1\r\nX: {long}");
+    assert_eq!(status(fields.as_bytes()), 431);
 
     let with_fields = |count: usize| {
         let fields: String = (1..count).map(|i| format!("X{i}: y\r\n")).collect();
