@@ -44,7 +44,7 @@ pub struct Verdict {
     pub storable: bool,
     /// Why not, for the log.
     pub why_not: Option<&'static str>,
-    /// It is fresh before this moment; `u64::MAX` for immutable content.
+    /// It is fresh before this moment, which may have been before it came; `u64::MAX` for immutable content.
     pub fresh_until: UnixSecs,
     /// How old it was when it came, seconds.
     pub age_at_receipt_s: u64,
@@ -290,7 +290,9 @@ pub fn judge<'h>(
         fresh_until: if immutable {
             UnixSecs::MAX
         } else {
-            now.saturating_add(fresh_for_s)
+            // What came stale has been so for a while, which counts where it may be stale for some time only.
+            let stale_for_s = age_at_receipt_s.saturating_sub(lifetime_s);
+            now.saturating_add(fresh_for_s).saturating_sub(stale_for_s)
         },
         age_at_receipt_s,
         must_revalidate,

@@ -212,6 +212,13 @@ impl Inner {
         after_trouble(stored.as_ref(), &question.wishes, trouble, now)
     }
 
+    /// What to give for trouble of an origin to somebody without wishes.
+    pub(super) fn for_trouble(&self, known: &Content, trouble: Trouble) -> AfterTrouble {
+        let now = self.clock.unix();
+        let stored = head::facts(known, now);
+        after_trouble(Some(&stored), &Directives::default(), trouble, now)
+    }
+
     fn unanswered(&self, question: &Question, error: &OriginError) -> Came {
         tracing::debug!(url = %question.route.url, %error, "asking an origin failed");
         self.without_answer(question, error.status(), error.to_string())

@@ -15,6 +15,7 @@ use larder_proto::UnixSecs;
 use larder_proto::fetch::{Failure, failure_of, pause_after};
 use larder_proto::freshness::{Exchange, Verdict, judge};
 use larder_proto::http::route::OwnedRoute;
+use larder_proto::reuse::{AfterTrouble, Trouble};
 use larder_proto::time::Time;
 use larder_proto::upstream::{Meaning, Validator, read_origin, retry_after};
 use larder_storage::record::Content;
@@ -114,9 +115,17 @@ impl Lead {
             // Whoever asks wants what is there now, or to know why not.
             return trouble;
         }
-        if !stale.record().must_revalidate {
+        let failing = match &trouble {
+            Resolution::Answer(_) => Trouble::Failing,
+            _ => Trouble::Disconnected,
+        };
+        let given = self.inner.for_trouble(stale, failing);
+        if given == AfterTrouble::ServeStale {
             tracing::info!(url = %self.route.url, "the origin is in trouble; a stale object is served");
             return Resolution::Stale(Arc::clone(stale));
+        }
+        if given == AfterTrouble::PassOn {
+            return trouble;
         }
         // Section 5.2.2.2: "it MUST generate an error response rather than reuse the disconnected stale response".
         match trouble {

@@ -7,6 +7,7 @@ use super::{Inner, STALE_AFTER};
 use crate::ask::{Resolution, ResolveAsk, SmallAnswer};
 use larder_content::UrlKey;
 use larder_proto::http::route::{Authority, OwnedRoute};
+use larder_proto::reuse::{AfterTrouble, Trouble};
 use larder_proto::time::Time;
 use larder_storage::record::Content;
 use parking_lot::Mutex;
@@ -177,7 +178,10 @@ impl Inner {
             };
             let answer = told.wait_for(Option::is_some);
             let own_store = self.settings.load().own_store;
-            let usable = known.filter(|content| !own_store && !content.record().must_revalidate);
+            let usable = known.filter(|content| {
+                let given = self.for_trouble(content, Trouble::Disconnected);
+                !own_store && given == AfterTrouble::ServeStale
+            });
             let outcome = match usable {
                 // Asking goes on without this client; whoever comes next may find it confirmed.
                 Some(stale) => match tokio::time::timeout(STALE_AFTER, answer).await {

@@ -240,7 +240,30 @@ fn how_long_it_is_fresh() {
     ];
     for (section, lines, left) in table {
         let verdict = plain(lines);
-        assert_eq!(verdict.fresh_until, NOW + left, "{section}: {lines:?}");
+        let fresh_for = verdict.fresh_until.saturating_sub(NOW);
+        assert_eq!(fresh_for, *left, "{section}: {lines:?}");
+    }
+}
+
+#[test]
+fn what_comes_stale_has_been_so_for_a_while() {
+    // Section 4.2.4 and RFC 5861: how long it may be stale counts from when it became so.
+    let hour_ago = date(NOW - 3600);
+    for (lines, stale_for) in [
+        (
+            [
+                ("Cache-Control", "max-age=60, stale-if-error=30"),
+                ("Age", "100"),
+            ],
+            40,
+        ),
+        (
+            [("Cache-Control", "max-age=600"), ("Date", &*hour_ago)],
+            3000,
+        ),
+        ([("Cache-Control", "max-age=60"), ("Age", "60")], 0),
+    ] {
+        assert_eq!(plain(&lines).fresh_until, NOW - stale_for, "{lines:?}");
     }
 }
 

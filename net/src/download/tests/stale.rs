@@ -111,6 +111,34 @@ async fn trouble_is_bridged_by_a_stale_object_where_that_is_allowed() {
 }
 
 #[tokio::test]
+async fn what_has_been_stale_for_too_long_bridges_nothing() {
+    // RFC 5861, section 4: 90 seconds stale when it came.
+    for (allowed_s, bridges) in [(30, false), (600, true)] {
+        let control = format!("max-age=10, stale-if-error={allowed_s}\r\nAge: 100");
+        let object = object(7, &control);
+        let mood = Mood::new();
+        let (served, now) = (object.clone(), Arc::clone(&mood));
+        let origin = Origin::start(move |asked| match now.get() {
+            0 => vec![Step::Send(served.answer(asked))],
+            1 => vec![bare("502 Bad Gateway", "")],
+            _ => vec![Step::Reset],
+        })
+        .await;
+        let world = World::new(&[("dl.test", &origin)]);
+        world.content(URL, None).await;
+        for trouble in [1, 2] {
+            mood.set(trouble);
+            match world.resolve(URL, None).await {
+                Resolution::Stale(_) => assert!(bridges, "trouble {trouble}"),
+                Resolution::Answer(answer) => assert_eq!((answer.status, bridges), (502, false)),
+                Resolution::Refused { status, .. } => assert_eq!((status, bridges), (502, false)),
+                other => panic!("{allowed_s}, trouble {trouble}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_must_not_be_stored_is_handed_over() {
     for line in [
         "Cache-Control: no-store",
