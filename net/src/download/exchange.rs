@@ -243,7 +243,8 @@ impl Inner {
         answer: OriginAnswer,
         asked_at: UnixSecs,
     ) -> Came {
-        let conditions = question.known.is_none()
+        // Of a GET for what is known they were left out.
+        let conditions = (question.known.is_none() || question.parts.method == Method::HEAD)
             && CONDITIONS
                 .iter()
                 .any(|name| question.parts.headers.contains_key(name));
@@ -258,6 +259,12 @@ impl Inner {
             asked_at,
             now: self.clock.unix(),
         };
+        if question.parts.method == Method::HEAD
+            && answer.status == 200
+            && let Some(known) = &question.known
+        {
+            self.heard(known, &answer, asked_at);
+        }
         let verdict = larder_proto::freshness::judge(
             answer.status.as_u16(),
             &mut pairs(&answer.headers),
@@ -280,6 +287,22 @@ impl Inner {
             turn.tell(Told::Alone);
         }
         pass(answer)
+    }
+
+    /// What an answer to HEAD says of what is stored: it is still the one and gets its fields, or it is another and
+    /// what is stored is not to be found any more (section 4.3.5).
+    fn heard(&self, known: &Arc<Content>, answer: &OriginAnswer, asked_at: UnixSecs) {
+        if !head::is_coded_alike(known, &answer.headers) {
+            // It is about another choice than the stored one.
+            return;
+        }
+        let length = head_of(answer).content_length;
+        let is_as_long = length.is_none_or(|length| length == known.record().length);
+        if known.record().status == 200 && is_as_long && head::agrees(known, &answer.headers) {
+            self.renew(known, &answer.headers, asked_at);
+        } else {
+            self.forget(known);
+        }
     }
 
     /// Nobody shall find this content any more.

@@ -126,6 +126,24 @@ pub(super) fn confirms(known: &Content, headers: &HeaderMap) -> bool {
     selects(&stored, &answer)
 }
 
+/// Whether an answer is in the coding of what is stored.
+pub(super) fn is_coded_alike(known: &Content, headers: &HeaderMap) -> bool {
+    let mut fields = known.record().extra.iter();
+    let stored = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
+    let stored = stored.map(|(_, coding)| coding.as_bytes());
+    headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) == stored
+}
+
+/// Whether an answer to HEAD has the validators of what is stored, as many as it has.
+pub(super) fn agrees(known: &Content, headers: &HeaderMap) -> bool {
+    let record = known.record();
+    let is_same = |name: &HeaderName, stored: &Option<String>| {
+        let said = headers.get(name).map(HeaderValue::as_bytes);
+        said.is_none_or(|said| stored.as_ref().is_some_and(|it| it.as_bytes() == said))
+    };
+    is_same(&ETAG, &record.etag) && is_same(&LAST_MODIFIED, &record.last_modified)
+}
+
 impl Inner {
     /// Freshens what is stored by the fields of an answer about it (section 3.2); those which it lacks hold on.
     pub(in crate::download) fn renew(
