@@ -166,11 +166,17 @@ impl Task {
         {
             request.headers.insert(IF_RANGE, value);
         }
+        let asked_at = self.inner.clock.unix();
         let answer = self.inner.origin.send(request).await;
         let answer = answer.map_err(|error| self.unanswered(&error))?;
         let meaning = read_origin(&head_of(&answer), asked, Some(&known));
         match meaning {
             Meaning::Pieces { body, .. } => {
+                let own_store = self.inner.settings.load().own_store;
+                if !record.immutable && !own_store && answer.body.way() == Way::Http {
+                    // RFC 9111, section 3.4: what is combined has the fields of the answer that came last.
+                    self.inner.renew(&self.content, &answer.headers, asked_at);
+                }
                 if body.start < span.start || body.end > span.end {
                     self.take_more(body, span);
                 }

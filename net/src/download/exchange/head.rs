@@ -194,6 +194,10 @@ impl Inner {
             let name = name.to_ascii_lowercase();
             OWN.iter().any(|own| *own == name.as_str()) || verdict.without.contains(&name)
         };
+        // What its answers have turned out to vary by was not looked at when it was stored, so that nobody is given it
+        // without asking (section 4.1).
+        let other = |field: &String| field != "accept-encoding" && !old.vary.contains(field);
+        let is_shared = verdict.storable && !verdict.vary.iter().any(other);
         let last_modified = find("Last-Modified");
         let record = Record {
             last_modified_unix: last_modified
@@ -208,14 +212,10 @@ impl Inner {
                 .collect(),
             date: verdict.date,
             // What its origin would not have stored any more is given to nobody without asking.
-            fresh_until: if verdict.storable {
-                verdict.fresh_until
-            } else {
-                now
-            },
+            fresh_until: if is_shared { verdict.fresh_until } else { now },
             age_at_receipt_s: verdict.age_at_receipt_s,
             answered_at: now,
-            must_revalidate: verdict.must_revalidate || !verdict.storable,
+            must_revalidate: verdict.must_revalidate || !is_shared,
             immutable_while_fresh: verdict.immutable_while_fresh,
             for_authorized: verdict.for_authorized,
             stale_if_error_s: verdict.stale_if_error_s,

@@ -5,6 +5,7 @@ mod changes;
 mod heads;
 mod hidden;
 mod interim;
+mod partial;
 mod reverse_proxy;
 mod shared_cache;
 mod with_body;
