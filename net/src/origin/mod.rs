@@ -538,6 +538,12 @@ fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
     (bytes > HEAD_BYTES_MAX).then_some("its head is longer than 64 KiB")
 }
 
+    // Section 7: a coding that nobody asked for can not be taken off, and without chunks at the end nobody can tell a
+    // whole body from one that broke off.
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Some("it has a transfer coding other than chunked");
+    }
 /// Whether a connection may be used again after this answer (RFC 9112, section 9.3).
 fn keeps_open(version: Version, headers: &HeaderMap) -> bool {
     let closes = headers.get_all(CONNECTION).iter().any(|value| {
