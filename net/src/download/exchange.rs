@@ -171,7 +171,7 @@ impl Inner {
     /// The request as the origin gets it.
     fn request(&self, question: &Question, confirms: bool) -> OriginRequest {
         let Question { route, parts, .. } = question;
-        let mut headers = self.forwarded(route, &parts.headers);
+        let mut headers = self.forwarded(route, parts);
         // Ranges are for GET alone (RFC 9110, section 14.2), and go another way.
         headers.remove(RANGE);
         headers.remove(IF_RANGE);

@@ -3,13 +3,15 @@
 
 use super::reading::{head_of, pairs};
 use super::{Download, Inner};
-use crate::origin::{BoxError, Lane, OriginAnswer, OriginError, OriginRequest, RequestBody};
+use crate::origin::{
+    BoxError, Lane, OriginAnswer, OriginError, OriginRequest, RequestBody, VIA_OLD,
+};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Method, Response, StatusCode, request};
+use ::http::{Method, Response, StatusCode, Version, request};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use larder_proto::http::fields::speaks_for_another;
+use larder_proto::http::fields::{max_forwards, speaks_for_another};
 use larder_proto::http::route::OwnedRoute;
 use larder_proto::invalidation::invalidated;
 use larder_proto::upstream::contradiction;
@@ -69,11 +71,26 @@ impl Download {
         body: Option<RequestBody>,
         route: &OwnedRoute,
     ) -> Response<ThroughBody> {
+        let mut headers = self.0.forwarded(route, &request);
+        if request.method == Method::OPTIONS
+            && let Some(left) = further(&request.headers)
+        {
+            headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
+        }
+        let reads = [Method::GET, Method::HEAD].contains(&request.method);
+        if let Some(place) = request
+            .headers
+            .get(header::CONTENT_RANGE)
+            .filter(|_| !reads)
+        {
+            // Without it a part that is put would take the place of the whole (RFC 9110, section 14.5).
+            headers.insert(header::CONTENT_RANGE, place.clone());
+        }
         let asked = OriginRequest {
             origin: route.origin.clone(),
             target: route.target.clone(),
             method: request.method.clone(),
-            headers: self.0.forwarded(route, &request.headers),
+            headers,
             body,
             lane: Lane::Through,
             interim: request.extensions.get().cloned(),
@@ -91,7 +108,6 @@ impl Download {
         match answered {
             Ok(answer) => {
                 self.0.invalidate(&request.method, route, &answer).await;
-                let reads = [Method::GET, Method::HEAD].contains(&request.method);
                 if let Some(why) = wrong(&request.headers, &answer).filter(|_| reads) {
                     self.0.figures().origin_lies.increment(1);
                     tracing::warn!(url = %route.url, why, "an answer of the origin can not be passed on");
@@ -121,7 +137,8 @@ fn wrong(asked: &HeaderMap, answer: &OriginAnswer) -> Option<&'static str> {
 impl Inner {
     /// What an origin gets to see of a client's fields: those of the list; the default origin, which has larder before
     /// it as a plain reverse proxy, all but those by which a client could speak for a proxy.
-    pub(super) fn forwarded(&self, route: &OwnedRoute, headers: &HeaderMap) -> HeaderMap {
+    pub(super) fn forwarded(&self, route: &OwnedRoute, request: &request::Parts) -> HeaderMap {
+        let headers = &request.headers;
         let settings = self.settings.load();
         let all = settings.rules.default_origin() == Some(&route.origin);
         let named = named_by_connection(headers);
@@ -133,8 +150,17 @@ impl Inner {
                 kept.append(name, value.clone());
             }
         }
+        if request.version == Version::HTTP_10 {
+            kept.append(header::VIA, VIA_OLD);
+        }
         kept
     }
+}
+
+/// What remains of `Max-Forwards` after this hop (RFC 9110, section 7.6.2).
+fn further(headers: &HeaderMap) -> Option<u64> {
+    let said = headers.get(header::MAX_FORWARDS)?;
+    Some(max_forwards(said.as_bytes())?.saturating_sub(1))
 }
 
 /// The headers that travel on to whoever asked.
@@ -149,13 +175,10 @@ pub(crate) fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers
-        .get_all(header::CONNECTION)
-        .into_iter()
-        .filter_map(|v| v.to_str().ok());
+    let values = headers.get_all(header::CONNECTION).into_iter();
     values
-        .flat_map(|v| v.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()
 }
 

@@ -7,6 +7,7 @@
 
 mod general;
 mod interim;
+mod options;
 mod stored;
 mod talk;
 #[cfg(test)]

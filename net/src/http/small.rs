@@ -47,12 +47,9 @@ pub(crate) fn write_small(out: &mut Vec<u8>, answer: &SmallAnswer, how: Framing,
         (true, _) => put("\r\n"),
         (false, _) => put("\r\nConnection: close\r\n"),
     }
-    put("Via: 1.1 larder\r\n");
     if let Some(cache) = how.cache {
         put("X-Cache-Status: ");
         put(cache.name());
-        put("\r\nCache-Status: ");
-        put(cache.field());
         put("\r\n");
     }
     for (name, value) in &answer.headers {
@@ -65,6 +62,11 @@ pub(crate) fn write_small(out: &mut Vec<u8>, answer: &SmallAnswer, how: Framing,
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
+    }
+    // Behind what others on the way have said (RFC 9110, section 7.6.3, and RFC 9211, section 2).
+    out.extend_from_slice(b"Via: 1.1 larder\r\n");
+    if let Some(cache) = how.cache {
+        out.extend_from_slice(format!("Cache-Status: {}\r\n", cache.field()).as_bytes());
     }
     // RFC 9110, section 8.6: no length with 204, and none that could be wrong with 304.
     let bodiless = matches!(answer.status, 204 | 304);
@@ -138,6 +140,7 @@ mod tests {
             headers: vec![
                 ("location".to_owned(), "/b".to_owned()),
                 ("etag".to_owned(), "\"x\"".to_owned()),
+                ("via".to_owned(), "1.1 front".to_owned()),
                 ("transfer-encoding".to_owned(), "chunked".to_owned()),
                 ("x-bad".to_owned(), "a\r\nSet-Cookie: b".to_owned()),
             ],
@@ -165,9 +168,11 @@ mod tests {
         assert!(whole.contains("\r\nETag: \"x\"\r\n"));
         assert!(whole.contains("\r\nX-Cache-Status: MISS\r\n"));
         assert!(whole.ends_with("\r\nContent-Length: 4\r\n\r\ngone"));
+        let way = "\r\nVia: 1.1 front\r\nVia: 1.1 larder\r\nCache-Status: larder; fwd=uri-miss\r\n";
+        assert!(whole.contains(way), "in the order of the way: {whole}");
         assert!(!whole.contains("chunked") && !whole.contains("Set-Cookie"));
         assert!(written(404, true).ends_with("\r\nContent-Length: 4\r\n\r\n"));
-        assert!(written(204, false).ends_with("Location: /b\r\nETag: \"x\"\r\n\r\n"));
+        assert!(!written(204, false).contains("Content-Length"));
         assert!(written(599, false).starts_with("HTTP/1.1 599 Unknown\r\n"));
     }
 }

@@ -55,6 +55,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How larder names itself to origins.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION")));
 const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
+/// Of a client that spoke HTTP/1.0; whoever asks on its behalf says so (RFC 9110, section 7.6.3).
+pub(crate) const VIA_OLD: HeaderValue = HeaderValue::from_static("1.0 larder");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// One request to an origin.
@@ -184,7 +186,8 @@ impl OriginClient {
             interim,
         } = request;
         complete(&mut headers);
-        if !settings.own_store {
+        let told = headers.get_all(VIA).iter().any(|via| via == VIA_OLD);
+        if !settings.own_store && !told {
             // Whoever asks for itself is no proxy, and may ask an appliance.
             headers.append(VIA, VIA_LARDER);
         }
@@ -341,7 +344,9 @@ impl OriginClient {
                 origin: origin.clone(),
                 cause: "shutting down".to_owned(),
             })?;
-        let mut idle = if body.is_none() {
+        // On a connection that was idle a request may have to be sent again, which one that changes something must not
+        // be (RFC 9110, section 9.2.2).
+        let mut idle = if body.is_none() && method.is_idempotent() {
             self.0.pool.idle(place).await
         } else {
             None
@@ -442,7 +447,9 @@ impl OriginClient {
         origin: &Authority,
     ) -> Result<(), OriginError> {
         let wrong = |cause: String| OriginError::by_proxy(proxy, origin, cause);
-        let absolute = format!("http://{origin}{}", request.uri());
+        let path = request.uri().to_string();
+        let path = path.strip_prefix('*').unwrap_or(&path);
+        let absolute = format!("http://{origin}{path}");
         *request.uri_mut() = absolute
             .parse()
             .map_err(|e: ::http::uri::InvalidUri| wrong(e.to_string()))?;
@@ -531,6 +538,12 @@ fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
     if lengths > 1 || (lengths == 1 && headers.contains_key(TRANSFER_ENCODING)) {
         return Some("it says more than once how long it is");
     }
+    // Section 7: a coding that nobody asked for can not be taken off, and without chunks at the end nobody can tell a
+    // whole body from one that broke off.
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Some("it has a transfer coding other than chunked");
+    }
     let field_bytes = |(name, value): (&::http::HeaderName, &HeaderValue)| {
         name.as_str().len() + value.as_bytes().len()
     };
@@ -538,12 +551,6 @@ fn unusable(status: StatusCode, headers: &HeaderMap) -> Option<&'static str> {
     (bytes > HEAD_BYTES_MAX).then_some("its head is longer than 64 KiB")
 }
 
-    // Section 7: a coding that nobody asked for can not be taken off, and without chunks at the end nobody can tell a
-    // whole body from one that broke off.
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
-        return Some("it has a transfer coding other than chunked");
-    }
 /// Whether a connection may be used again after this answer (RFC 9112, section 9.3).
 fn keeps_open(version: Version, headers: &HeaderMap) -> bool {
     let closes = headers.get_all(CONNECTION).iter().any(|value| {

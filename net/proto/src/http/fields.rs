@@ -38,9 +38,36 @@ pub fn speaks_for_another(name: &str) -> bool {
     })
 }
 
+/// The value of `Max-Forwards` (RFC 9110, section 7.6.2); more than can be counted counts as very many.
+#[must_use]
+pub fn max_forwards(value: &[u8]) -> Option<u64> {
+    let digits = value.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0_u64, |sum, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_far_a_request_may_go_is_a_number() {
+        for (value, far) in [
+            ("0", Some(0)),
+            (" 010 ", Some(10)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("", None),
+            ("-1", None),
+            ("1, 2", None),
+        ] {
+            assert_eq!(max_forwards(value.as_bytes()), far, "{value:?}");
+        }
+    }
 
     #[test]
     fn fields_of_proxies_are_known_by_their_words() {

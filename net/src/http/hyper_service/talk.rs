@@ -11,7 +11,7 @@ use http::header::{
     AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, VIA,
 };
-use http::{HeaderMap, Method, Request, request};
+use http::{HeaderMap, Method, Request, Version, request};
 use larder_content::ContentNo;
 use larder_proto::answer::{CacheStatus, http_date};
 use larder_proto::directives::Directives;
@@ -255,6 +255,9 @@ impl Turn<'_> {
             let reason = "larder shows nobody what requests look like";
             return self.refuse(405, reason).await;
         }
+        if self.parts.method == Method::OPTIONS && self.is_for_larder() {
+            return self.options().await;
+        }
         if self.head.body != BodyKind::None {
             return Ok(After::Body);
         }
@@ -269,7 +272,7 @@ impl Turn<'_> {
             self.service.https,
             &settings.rules,
         ) {
-            Ok(route) => route.to_owned(),
+            Ok(route) => self.asked_of(route.to_owned()),
             Err(refusal) => {
                 if let Refusal::Forbidden { host } = &refusal {
                     self.service.figures.refused(host);
@@ -410,6 +413,9 @@ fn parts_of(head: &[u8]) -> Option<request::Parts> {
     read.parse(head).ok()?;
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = Method::from_bytes(read.method?.as_bytes()).ok()?;
+    if read.version == Some(0) {
+        parts.version = Version::HTTP_10;
+    }
     for field in read.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_bytes(field.value).ok()?;

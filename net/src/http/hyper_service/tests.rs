@@ -2,6 +2,7 @@
 //! a careful reader of the RFCs expects, and the connection goes on.
 
 mod changes;
+mod forwarding;
 mod framing;
 mod heads;
 mod hidden;

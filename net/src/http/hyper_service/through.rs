@@ -120,12 +120,9 @@ impl Turn<'_> {
             (true, _) => {}
             (false, _) => put("Connection: close\r\n"),
         }
-        put("Via: 1.1 larder\r\n");
         if self.settings.cache_status {
             put("X-Cache-Status: ");
             put(cache.name());
-            put("\r\nCache-Status: ");
-            put(cache.field());
             put("\r\n");
         }
         match framing {
@@ -134,8 +131,10 @@ impl Turn<'_> {
             Framing::Bodiless | Framing::End => {}
         }
         for (name, value) in headers {
+            // RFC 9110, section 8.6: no length with 204.
+            let has_length = framing == Framing::Bodiless && status != StatusCode::NO_CONTENT;
             let own = matches!(name.as_str(), "x-cache-status" | "proxy-connection")
-                || (*name == CONTENT_LENGTH && framing != Framing::Bodiless);
+                || (*name == CONTENT_LENGTH && !has_length);
             if own {
                 continue;
             }
@@ -143,6 +142,12 @@ impl Turn<'_> {
             out.extend_from_slice(b": ");
             out.extend_from_slice(value.as_bytes());
             out.extend_from_slice(b"\r\n");
+        }
+        // Behind what others on the way have said (RFC 9110, section 7.6.3, and RFC 9211, section 2).
+        out.extend_from_slice(b"Via: 1.1 larder\r\n");
+        if self.settings.cache_status {
+            let field = format!("Cache-Status: {}\r\n", cache.field());
+            out.extend_from_slice(field.as_bytes());
         }
         if status.is_server_error() && !headers.contains_key(CACHE_CONTROL) {
             out.extend_from_slice(b"Cache-Control: no-store\r\n");

@@ -3,6 +3,7 @@
 
 use crate::download::tests::script::{Object, Step};
 use crate::http::tests::branch::Branch;
+use tokio::sync::watch;
 
 const MIB: usize = 1 << 20;
 
@@ -31,4 +32,22 @@ async fn who_sends_more_behind_a_body_is_told_to_ask_again_and_gets_the_whole_an
             client = branch.client();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_before_a_body_is_told_to_go_on() {
+    // RFC 9110, section 10.1.1
+    let (let_go, gate) = watch::channel(false);
+    let says = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
+    let branch =
+        Branch::open(move |_| vec![Step::Until(gate.clone()), Step::Send(says.clone())]).await;
+    let head = "POST /a HTTP/1.1\r\nHost: files.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    let mut client = branch.client();
+    client.write(head.as_bytes());
+    assert_eq!(client.any_head().expect("a head").status, 100);
+    client.write(b"ab");
+    let_go.send_replace(true);
+    assert_eq!(client.any_head().expect("a head").status, 204);
+    let asked = branch.origin.asked();
+    assert_eq!(asked[0].header("expect"), None);
 }
