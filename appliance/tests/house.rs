@@ -296,3 +296,91 @@ fn the_rooms_of_the_house_are_there() {
         missing.map(ToString::to_string).collect(),
     );
 }
+
+/// The table of what is kept of the standards.
+const CONFORMANCE: &str = "docs/conformance.md";
+
+/// Fails where a function of a file is not there, or where nothing runs it as a test: an attribute above it, or its name
+/// in a list, of its own file or as `file::function` of the folder's.
+fn find_test(file: &str, function: &str) -> Result<(), String> {
+    let Ok(source) = fs::read_to_string(root().join(file)) else {
+        return Err(format!("there is no {file}"));
+    };
+    let lines: Vec<&str> = source.lines().collect();
+    let heads = [format!("fn {function}("), format!("async fn {function}(")];
+    let begins = |line: &&str| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("pub(super) ").unwrap_or(line);
+        heads.iter().any(|head| line.starts_with(head.as_str()))
+    };
+    let Some(at) = lines.iter().position(begins) else {
+        return Err(format!("{file} has no {function}"));
+    };
+    let above = lines[..at].iter().rev().take_while(|line| {
+        line.trim_start().starts_with('#') || line.trim_start().starts_with("//")
+    });
+    let is_marked = above
+        .into_iter()
+        .any(|line| line.contains("test]") || line.contains("test("));
+    let own = lines
+        .iter()
+        .any(|line| line.trim() == format!("{function},"));
+    let path = Path::new(file);
+    let module = path.file_stem().unwrap_or_default().to_string_lossy();
+    let list = path.with_file_name("mod.rs");
+    let list = fs::read_to_string(root().join(list)).unwrap_or_default();
+    let named = format!("{module}::{function}");
+    let listed = list
+        .split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .any(|word| word == named);
+    if is_marked || own || listed {
+        Ok(())
+    } else {
+        Err(format!("{file}: nothing runs {function} as a test"))
+    }
+}
+
+/// What is promised in a table is true only for as long as the tests that it names are there.
+#[test]
+fn what_is_kept_of_the_standards_names_its_tests() {
+    let text = text(CONFORMANCE);
+    let mut breaches = Vec::new();
+    let (mut covered, mut otherwise, mut outside) = (0, 0, 0);
+    let mut named = BTreeSet::new();
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if cells.len() != 7 {
+            breaches.push(format!("not five cells: {line}"));
+            continue;
+        }
+        let by = cells[5];
+        if by == "covered by" {
+            continue;
+        }
+        if by.starts_with("otherwise: ") {
+            otherwise += 1;
+        } else if by.starts_with("does not apply: ") {
+            outside += 1;
+        } else {
+            covered += 1;
+            for test in by.split(", ") {
+                let name = test.trim_matches('`').split_once("::");
+                match name.map(|(file, function)| find_test(file, function)) {
+                    Some(Ok(())) => drop(named.insert(test)),
+                    Some(Err(why)) => breaches.push(format!("{}: {why}", cells[1])),
+                    None => breaches.push(format!("{}: {test} is no test", cells[1])),
+                }
+            }
+        }
+    }
+    let all = covered + otherwise + outside;
+    let says = format!(
+        "{all} requirements, of which {covered} are covered by tests, {otherwise} are kept otherwise than written, \
+         and {outside} do not apply."
+    );
+    if !text.contains(&says) {
+        breaches.push(format!("its head does not say: {says}"));
+    }
+    report("what is kept of the standards names its tests", breaches);
+    assert!(named.len() > 100, "only {} tests are named", named.len());
+}
