@@ -1,6 +1,7 @@
 //! What is done from time to time. The rule: each look is short, runs off the shard threads, and a missed one does no
 //! harm.
 
+use crate::scrub;
 use crate::state::State;
 use crate::systemd;
 use crate::telemetry::steps::Steps;
@@ -55,6 +56,7 @@ pub(crate) fn spawn(state: &Arc<State>, watchdog: Option<Duration>) {
             }
         }
     });
+    tokio::spawn(scrub::run(state.store.clone(), scrub::FIRST_AFTER));
     let of_age = Arc::clone(state);
     tokio::spawn(async move {
         let mut timer = tokio::time::interval(AGE_TICK);

@@ -23,6 +23,7 @@ mod months;
 mod node;
 mod reload;
 mod report;
+mod scrub;
 mod service;
 mod state;
 mod swarm;

@@ -76,6 +76,11 @@ impl DiskView {
         self.slabs.read().get(number as usize)?.clone()
     }
 
+    /// No slab has this number or a higher one.
+    pub(crate) fn slabs(&self) -> u32 {
+        self.slabs.read().len() as u32
+    }
+
     fn set_slab(&self, number: u32, slab: Option<Arc<Slab>>) {
         let mut slabs = self.slabs.write();
         let at = number as usize;

@@ -6,6 +6,7 @@ mod format;
 mod opening;
 mod proving;
 mod reading;
+mod scrubbing;
 mod sharing;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ mod verifying;
 pub use crate::limits::SizeLimit;
 pub(crate) use counters::Counters;
 pub use proving::{PieceHash, Trusted, WholeFile};
+pub use scrubbing::Pass;
 pub use sharing::Landing;
 pub use types::*;
 pub use verifying::{BadPiece, LookBuf, Looked};
@@ -426,6 +428,8 @@ impl Store {
             io_errors_total: read(&counters.io_errors) + catalogue.errors_total,
             bytes: inner.catalogue.bytes(),
             not_kept_total: read(&counters.not_kept),
+            scrubbed_total: read(&counters.scrubbed),
+            scrub_passes_total: read(&counters.scrub_passes),
             ..Figures::default()
         };
         for shard in inner.common.index.shards() {

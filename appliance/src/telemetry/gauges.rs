@@ -22,6 +22,8 @@ pub(crate) struct Gauges {
     index_evictions: Counter,
     store_io_errors: Counter,
     store_not_kept: Counter,
+    store_scrubbed: Counter,
+    store_scrub_passes: Counter,
     ram_bytes: Gauge,
     ram_capacity_bytes: Gauge,
     ram_pieces: Gauge,
@@ -73,6 +75,8 @@ impl Gauges {
             index_evictions: counter!("larder_index_evictions_total"),
             store_io_errors: counter!("larder_store_io_errors_total"),
             store_not_kept: counter!("larder_store_not_kept_total"),
+            store_scrubbed: counter!("larder_store_scrubbed_total"),
+            store_scrub_passes: counter!("larder_store_scrub_passes_total"),
             ram_bytes: gauge!("larder_memory_tier_bytes"),
             ram_capacity_bytes: gauge!("larder_memory_tier_capacity_bytes"),
             ram_pieces: gauge!("larder_memory_tier_pieces"),
@@ -118,6 +122,8 @@ impl Gauges {
             (&self.index_evictions, store.index_evictions_total),
             (&self.store_io_errors, store.io_errors_total),
             (&self.store_not_kept, store.not_kept_total),
+            (&self.store_scrubbed, store.scrubbed_total),
+            (&self.store_scrub_passes, store.scrub_passes_total),
         ] {
             counter.absolute(value);
         }
@@ -220,6 +226,14 @@ fn describe() {
         (
             "larder_store_not_kept_total",
             "Pieces that were fetched and could not be kept.",
+        ),
+        (
+            "larder_store_scrubbed_total",
+            "Pieces on disk that the scrubber has looked at.",
+        ),
+        (
+            "larder_store_scrub_passes_total",
+            "Passes of the scrubber over all that is stored.",
         ),
     ] {
         describe_counter!(name, meaning);

@@ -29,7 +29,12 @@ impl SmallDisk {
         let disk = Self { directory };
         fs::create_dir(disk.mount()).expect("made");
         run("mkfs.ext4", &["-q", "-m", "0"], &[&image]);
-        run("mount", &["-o", "loop"], &[&image, &disk.mount()]);
+        // As Debian's installer mounts its own: an error of the file system makes it read-only.
+        run(
+            "mount",
+            &["-o", "loop,errors=remount-ro"],
+            &[&image, &disk.mount()],
+        );
         disk
     }
 
@@ -62,6 +67,32 @@ impl SmallDisk {
             &["-o", &format!("remount,{how}")],
             &[&self.mount()],
         );
+    }
+
+    /// Makes it read-only though files are open for writing, as the kernel does after an error: ext4 is told of one.
+    pub(crate) fn fails_into_read_only(&self) {
+        let device = self.device();
+        let name = device.file_name().expect("a device").to_string_lossy();
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").expect("told");
+    }
+
+    /// Takes the disk away below its file system: from now on every read and every write is an error.
+    pub(crate) fn goes_away(&self) {
+        // EXT4_IOC_SHUTDOWN, without writing anything more.
+        const SHUT: &str = "open(my $at, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); \
+                            ioctl($at, 0x8004587d, $how) or die $!";
+        run("perl", &["-e", SHUT], &[&self.mount()]);
+    }
+
+    fn device(&self) -> PathBuf {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+        let mount = self.mount();
+        let found = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ');
+            let device = fields.next()?;
+            (Path::new(fields.next()?) == mount).then(|| PathBuf::from(device))
+        });
+        found.expect("it is mounted")
     }
 }
 

@@ -2,20 +2,23 @@
 //! and not forgotten is there.
 
 mod bad_days;
+mod crashes;
 mod economy;
 mod model;
+mod nth;
 mod order;
 
 use super::*;
 use crate::index::Hot;
 use crate::ram_tier::RamTier;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A disk and what is around it.
 struct Bench {
     disk: Disk,
     common: Common,
-    ram: RamTier,
+    /// Made when something is stored: most states after a crash are only looked at.
+    ram: Option<RamTier>,
 }
 
 /// The bytes of a piece follow from its name; no two of its sectors are alike, nor do they tear unseen.
@@ -72,14 +75,16 @@ impl Bench {
         Ok(Self {
             disk,
             common,
-            ram: RamTier::new(64 << 20).expect("memory"),
+            ram: None,
         })
     }
 
     fn put_all(&mut self, pieces: &[(PieceId, u32)]) {
         let mut jobs = Vec::new();
+        let make = || RamTier::new(64 << 20).expect("memory");
+        let ram = self.ram.get_or_insert_with(make);
         for (id, len) in pieces {
-            let mut writer = self.ram.frame(*len).expect("the tier is large enough");
+            let mut writer = ram.frame(*len).expect("the tier is large enough");
             writer.append(&bytes_of(*id, *len));
             let frame = Arc::clone(writer.frame());
             let hot = Hot {

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// One slab.
@@ -23,6 +24,10 @@ pub(crate) struct Slab {
     pub(super) table: RwLock<Table>,
     /// The head as it is on disk; the writer's own.
     pub(super) head: Mutex<Head>,
+    /// Copies of it that were found damaged, a bit each: both are to be written, those first.
+    pub(super) damaged_heads: AtomicU8,
+    /// Held while table and head are written or compared with what is on disk.
+    pub(super) committing: Mutex<()>,
 }
 
 /// The name of a slab's file.
@@ -74,6 +79,8 @@ impl Slab {
             io,
             table: RwLock::new(Table::new(birth, geometry.pages)),
             head: Mutex::new(head),
+            damaged_heads: AtomicU8::new(0),
+            committing: Mutex::new(()),
         };
         let made = slab
             .io
@@ -165,6 +172,12 @@ impl Slab {
         self.io.read_at(buf, offset)
     }
 
+    /// The checksums that the header at a cell promises.
+    #[cfg(test)]
+    pub(crate) fn promised(&self, cell: u32, len: u32) -> Option<[u64; BLOCKS_MAX]> {
+        self.table.read().sums(cell, 0, blocks(len))
+    }
+
     /// Bytes of memory that the table takes.
     #[cfg(test)]
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -173,7 +186,7 @@ impl Slab {
 
     /// Whether the table has changes that are not on disk.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.table.read().is_dirty()
+        self.table.read().is_dirty() || self.damaged_heads.load(Ordering::Relaxed) != 0
     }
 
     /// Makes durable what was written, then the headers that name it (and the forgetting of others), in that order.
@@ -181,8 +194,21 @@ impl Slab {
     /// # Errors
     /// The disk's. The slab is then not to be used any more: what it holds is unknown.
     pub(crate) fn commit(&self) -> io::Result<()> {
+        let _committing = self.committing.lock();
         let pages = self.table.read().pages_in_use();
-        if pages > self.head.lock().pages_in_use {
+        let damaged = self.damaged_heads.swap(0, Ordering::Relaxed);
+        if damaged != 0 {
+            {
+                let mut head = self.head.lock();
+                if damaged == 1 << (head.sequence & 1) {
+                    // The whole copy stays until the other one is whole, too.
+                    head.sequence = head.sequence.wrapping_add(1);
+                }
+            }
+            self.write_head(pages)?;
+            self.io.sync()?;
+            self.write_head(pages)?;
+        } else if pages > self.head.lock().pages_in_use {
             self.write_head(pages)?;
         }
         // Data, and the mark of pages in use, before any page that relies on them.

@@ -172,6 +172,9 @@ pub(crate) fn seal_page(bytes: &mut [u8], birth: u64, page: u32, sequence: u32) 
     put_u64(bytes, 0, sum);
 }
 
+/// A page that was never written.
+static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
 /// What a copy of a page is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PageCopy {
@@ -187,7 +190,7 @@ pub(crate) enum PageCopy {
 pub(crate) fn check_page(bytes: &[u8], birth: u64, page: u32) -> PageCopy {
     if get_u64(bytes, 0) == xxh3_64_with_seed(&bytes[8..], page_seed(birth, page)) {
         PageCopy::Whole(get_u32(bytes, 8))
-    } else if bytes.iter().all(|byte| *byte == 0) {
+    } else if bytes == ZEROS {
         PageCopy::Virgin
     } else {
         PageCopy::Damaged

@@ -3,6 +3,7 @@
 //! longer names what was there.
 
 pub(crate) mod alloc;
+pub(crate) mod check;
 pub(crate) mod file;
 pub(crate) mod layout;
 pub(crate) mod scan;

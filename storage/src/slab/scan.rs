@@ -8,6 +8,7 @@ use crate::block_io::{AlignedBuf, BlockDir};
 use parking_lot::{Mutex, RwLock};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 
 /// Pages that are read at once: both copies of 128 pages are 1 MiB.
 const PAGES_AT_ONCE: u32 = 128;
@@ -88,7 +89,8 @@ fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Found> {
             unfinished: bytes == 0,
         });
     };
-    let mut buf = AlignedBuf::zeroed(2 * PAGE_BYTES * PAGES_AT_ONCE as usize);
+    let at_once = PAGES_AT_ONCE.min(geometry.pages);
+    let mut buf = AlignedBuf::zeroed(2 * PAGE_BYTES * at_once as usize);
     io.read_at(&mut buf.bytes_mut()[..2 * PAGE_BYTES], 0)?;
     let (first, second) = buf.bytes()[..2 * PAGE_BYTES].split_at(PAGE_BYTES);
     let heads = [first, second].map(|copy| Head::read(copy, number, bytes));
@@ -117,7 +119,7 @@ fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Found> {
     let mut damaged = 0;
     let mut page = 0;
     while page < pages {
-        let count = PAGES_AT_ONCE.min(pages - page);
+        let count = at_once.min(pages - page);
         let part = &mut buf.bytes_mut()[..2 * PAGE_BYTES * count as usize];
         io.read_at(part, Geometry::page_offset(page, 0))?;
         for both in part.chunks_exact(2 * PAGE_BYTES) {
@@ -143,6 +145,8 @@ fn read_slab(dir: &dyn BlockDir, name: &str, number: u32) -> io::Result<Found> {
         io,
         table: RwLock::new(table),
         head: Mutex::new(head),
+        damaged_heads: AtomicU8::new(0),
+        committing: Mutex::new(()),
     });
     Ok(Found::Slab(Scanned { slab, headers }, damaged))
 }

@@ -231,6 +231,22 @@ impl Table {
         })
     }
 
+    /// What tells the pages of this slab from others.
+    pub(crate) fn birth(&self) -> u64 {
+        self.birth
+    }
+
+    /// The sequence number that a page has on disk; None where it was never written, or is to be written anyway.
+    pub(crate) fn on_disk(&self, page: u32) -> Option<u32> {
+        let sequence = self.pages.get(page as usize)?.sequence;
+        (sequence > 0 && !self.dirty.contains(&page)).then_some(sequence)
+    }
+
+    /// Lets a page be written once more, as it is.
+    pub(crate) fn write_again(&mut self, page: u32) {
+        self.dirty.insert(page);
+    }
+
     /// Bytes of memory that it takes.
     #[cfg(test)]
     pub(crate) fn memory_bytes(&self) -> usize {

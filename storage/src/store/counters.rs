@@ -10,6 +10,8 @@ pub(crate) struct Counters {
     pub(crate) index_evictions: AtomicU64,
     pub(crate) io_errors: AtomicU64,
     pub(crate) not_kept: AtomicU64,
+    pub(crate) scrubbed: AtomicU64,
+    pub(crate) scrub_passes: AtomicU64,
 }
 
 /// Reads one.

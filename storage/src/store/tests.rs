@@ -1,6 +1,7 @@
 //! The store as the rest of larder uses it, on a real directory. The rule: bytes are a function of the piece's name,
 //! so that any wrong byte shows, wherever it came from.
 
+mod damage;
 mod format;
 mod limits;
 

@@ -315,6 +315,10 @@ pub struct Figures {
     pub io_errors_total: u64,
     /// Pieces that were fetched but could not be kept.
     pub not_kept_total: u64,
+    /// Pieces that the scrubber has looked at since the start.
+    pub scrubbed_total: u64,
+    /// Passes over all that is stored that it has ended since the start.
+    pub scrub_passes_total: u64,
 }
 
 #[cfg(test)]

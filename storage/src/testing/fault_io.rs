@@ -24,8 +24,8 @@ pub(crate) enum Op {
 /// What fails, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
-    /// None: operations of any kind that changes something are counted together.
-    pub(crate) op: Option<Op>,
+    /// Which kind.
+    pub(crate) op: Op,
     /// The first that fails, from 1.
     pub(crate) first: u64,
     /// All later ones fail, too.
@@ -41,7 +41,6 @@ pub(crate) struct Faults(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     counts: BTreeMap<Op, u64>,
-    changes: u64,
     fault: Option<Fault>,
 }
 
@@ -57,36 +56,15 @@ impl Faults {
         self.0.lock().counts.clone()
     }
 
-    /// Operations so far that change what is on disk.
-    pub(crate) fn changes(&self) -> u64 {
-        self.0.lock().changes
-    }
-
-    /// Whether a fault that lasts for ever has begun.
-    pub(crate) fn power_is_gone(&self) -> bool {
-        let state = self.0.lock();
-        let fault = state.fault.filter(|fault| fault.for_ever);
-        fault.is_some_and(|fault| state.changes >= fault.first)
-    }
-
     fn count(&self, op: Op) -> io::Result<()> {
         let mut state = self.0.lock();
         let of_kind = state.counts.entry(op).or_default();
         *of_kind += 1;
         let of_kind = *of_kind;
-        let changes = !matches!(op, Op::Read | Op::List | Op::Free | Op::Open);
-        if changes {
-            state.changes += 1;
-        }
-        let Some(fault) = state.fault else {
+        let Some(fault) = state.fault.filter(|fault| fault.op == op) else {
             return Ok(());
         };
-        let count = match fault.op {
-            Some(wanted) if wanted == op => of_kind,
-            None if changes => state.changes,
-            _ => return Ok(()),
-        };
-        if count == fault.first || (fault.for_ever && count > fault.first) {
+        if of_kind == fault.first || (fault.for_ever && of_kind > fault.first) {
             return Err(io::Error::from_raw_os_error(fault.errno));
         }
         Ok(())

@@ -1,17 +1,17 @@
 //! Disks for tests: one in memory, one that fails, one that loses power. The rule: what goes wrong is decided by a
 //! script or a seed, never by chance.
 
+pub(crate) mod cow_io;
 pub(crate) mod crash_io;
 pub(crate) mod fault_io;
 pub(crate) mod mem_io;
 pub(crate) mod seed;
+pub(crate) mod states;
 
-/// A run that tries one thing after another tries one in `step`, so that it ends in seconds; all of them where
-/// `LARDER_LONG_TESTS` is set, as it should be once after a change to what is tried.
-pub(crate) fn one_in(step: usize) -> usize {
-    if std::env::var_os("LARDER_LONG_TESTS").is_some() {
-        1
-    } else {
-        step
-    }
+/// A number that a long run by hand sets higher than CI can afford.
+pub(crate) fn number_from(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).map_or(usual, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is to be a number, not {text:?}"))
+    })
 }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::testing::fault_io::{Fault, FaultDir, Faults, Op};
 use crate::testing::mem_io::MemDir;
-use crate::testing::one_in;
 use std::time::Duration;
 
 const CAP: u64 = 32 << 20;
@@ -43,73 +42,6 @@ fn script(bench: &mut Bench) -> u64 {
 }
 
 #[test]
-fn any_failing_operation_loses_only_what_it_touches() {
-    let open = |faults: &Faults, inner: &MemDir| {
-        let dir = FaultDir {
-            inner: inner.clone(),
-            faults: faults.clone(),
-        };
-        Bench::open(dir, CAP, SLAB)
-    };
-    let faults = Faults::default();
-    let mut bench = open(&faults, &MemDir::new(1 << 30)).unwrap();
-    script(&mut bench);
-    let counts = faults.counts();
-    let mut tried = 0;
-    let mut turn = 0;
-    for op in [Op::Open, Op::Write, Op::Sync, Op::Preallocate, Op::Free] {
-        for first in 1..=counts[&op] {
-            for errno in [libc::EIO, libc::ENOSPC, libc::EROFS] {
-                // Sync has one meaning whatever the number.
-                if op == Op::Sync && errno != libc::EIO {
-                    continue;
-                }
-                // Writes and questions about free space are many; the others are few.
-                let step = match op {
-                    Op::Write | Op::Free => 41,
-                    Op::Sync => 5,
-                    _ => 1,
-                };
-                turn += 1;
-                if turn % one_in(step) != 0 {
-                    continue;
-                }
-                faults.set(Some(Fault {
-                    op: Some(op),
-                    first,
-                    for_ever: false,
-                    errno,
-                }));
-                let inner = MemDir::new(1 << 30);
-                let mut bench = open(&faults, &inner).unwrap();
-                let offered = script(&mut bench);
-                let counters = Arc::clone(&bench.common.counters);
-                let context = format!("{op:?} {first} errno {errno}");
-                bench.audit();
-                let stored = bench.check_all() as u64;
-                assert!(read(&counters.io_errors) <= 1, "{context}");
-                assert!(stored + read(&counters.not_kept) <= offered, "{context}");
-                assert!(
-                    errno == libc::EROFS || stored > 20,
-                    "{context}: {stored} left"
-                );
-                drop(bench);
-                faults.set(None);
-                // A start after it finds nothing wrong, and works.
-                let mut bench = open(&faults, &inner).unwrap();
-                bench.audit();
-                bench.check_all();
-                bench.put_all(&[(id(9, 0), 1 << 20)]);
-                assert_eq!(bench.read(id(9, 0)), Some(true), "{context}");
-                tried += 1;
-            }
-        }
-    }
-    eprintln!("{tried} faults");
-    assert!(tried > 50);
-}
-
-#[test]
 fn a_disk_that_keeps_failing_goes_offline_and_says_so() {
     let faults = Faults::default();
     let dir = FaultDir {
@@ -120,7 +52,7 @@ fn a_disk_that_keeps_failing_goes_offline_and_says_so() {
     script(&mut bench);
     let before = bench.check_all();
     faults.set(Some(Fault {
-        op: Some(Op::Write),
+        op: Op::Write,
         first: 1,
         for_ever: true,
         errno: libc::EIO,
