@@ -1,5 +1,5 @@
-//! kill -9 under load, over and over. The rule: no byte is ever wrong, and what was stored for over a second, or was found
-//! after a kill, is there after every other one.
+//! kill -9 under load, over and over. The rule: no byte is ever wrong, and what was durable, or was found after a kill, is
+//! there after every other one.
 //!
 //! `LARDER_KILLS` sets how often with each driver.
 
@@ -9,22 +9,19 @@ use rig::fetch::Get;
 use rig::larder::{FAMILY, Larder, Setup};
 use rig::nginx::Nginx;
 use rig::{assert_same, have, tell};
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 /// The last piece is a short one.
 const OBJECT_BYTES: usize = 5 * MIB + 4321;
 const PIECES: usize = 6;
 /// Kills with each driver, where nobody says otherwise.
-const KILLS: u64 = 25;
-/// Stored content outlives a crash from this age on; half a second more for the test's own slowness.
-const DURABLE: Duration = Duration::from_millis(1_500);
-/// A kill in so many comes late enough for that.
-const LATE_EACH: u64 = 8;
+const KILLS: u64 = 100;
+/// A kill in so many comes just after it is known what is durable.
+const KNOWN_EACH: u64 = 4;
 
 type Piece = (usize, usize);
 
@@ -42,23 +39,20 @@ impl Object {
 }
 
 /// Clients ask for pieces of these objects until `stop`. A broken connection is nothing to them; a wrong byte is.
-/// Returns when each piece was first had whole.
 fn load(
     objects: &[(usize, &Object)],
     served: &AtomicU64,
     stop: &AtomicBool,
     while_it_runs: impl FnOnce(),
-) -> HashMap<Piece, Instant> {
-    let had = Mutex::new(HashMap::new());
+) {
     thread::scope(|scope| {
         for client in 0..4 {
-            let had = &had;
             scope.spawn(move || {
                 let mut stream = None;
                 let mut turn = client * 7;
                 while !stop.load(Ordering::Relaxed) {
                     turn += 1;
-                    let (number, object) = &objects[turn % objects.len()];
+                    let (_, object) = &objects[turn % objects.len()];
                     let piece = turn * 5 % PIECES;
                     let (ask, wanted) = object.piece(piece);
                     let Some(mut open) = stream.take().or_else(|| ask.connect().ok()) else {
@@ -68,8 +62,6 @@ fn load(
                     if let Ok(answer) = ask.run_on(&mut open) {
                         assert_eq!(answer.status, 206, "{}", answer.head);
                         assert_same(&answer.body, wanted, "a piece under load");
-                        let mut had = had.lock().expect("clients that live");
-                        had.entry((*number, piece)).or_insert_with(Instant::now);
                         served.fetch_add(1, Ordering::Relaxed);
                         stream = Some(open);
                     }
@@ -79,7 +71,35 @@ fn load(
         while_it_runs();
         stop.store(true, Ordering::Relaxed);
     });
-    had.into_inner().expect("clients that live")
+}
+
+/// Whether a piece is stored already, as far as its answer says. Panics where that is wrong.
+fn is_stored(object: &Object, piece: usize) -> bool {
+    let (ask, wanted) = object.piece(piece);
+    let answer = ask.run().expect("an answer");
+    assert_eq!(answer.status, 206, "{}", answer.head);
+    assert_same(&answer.body, wanted, "a piece");
+    answer.field("X-Cache-Status") == Some("HIT")
+}
+
+/// What is stored of these objects, and durable by now: a purge returns when it is, and what came before it is, too.
+fn durable(larder: &Larder, nginx: &Nginx, objects: &[(usize, &Object)]) -> Vec<Piece> {
+    let mut stored = Vec::new();
+    for (number, object) in objects {
+        let found = (0..PIECES).filter(|piece| is_stored(object, *piece));
+        stored.extend(found.map(|piece| (*number, piece)));
+    }
+    let path = nginx.put_named(b"to be purged");
+    assert_eq!(
+        larder
+            .get(FAMILY[0], &path)
+            .run()
+            .expect("an answer")
+            .status,
+        200
+    );
+    larder.told(&["purge", &format!("http://{}{path}", FAMILY[0])]);
+    stored
 }
 
 /// The same numbers in every run.
@@ -115,25 +135,17 @@ fn killed_over_and_over(driver: &'static str) {
         // A new object, so that there is always something to be stored, and those before it.
         let from = number.saturating_sub(2);
         let asked: Vec<_> = (from..=number).map(|at| (at, &objects[at])).collect();
-        let begun = Instant::now();
         let before = served.load(Ordering::Relaxed);
         let answers = 1 + mixed(kill) % 40;
-        let mut killed = begun;
-        let had = load(&asked, &served, &AtomicBool::new(false), || {
+        load(&asked, &served, &AtomicBool::new(false), || {
             rig::eventually("it is time for the next kill", || {
-                let late = kill % LATE_EACH != LATE_EACH - 1 || begun.elapsed() > 2 * DURABLE;
-                let enough = served.load(Ordering::Relaxed) >= before + answers;
-                (late && enough).then_some(())
+                (served.load(Ordering::Relaxed) >= before + answers).then_some(())
             });
-            killed = Instant::now();
+            if kill % KNOWN_EACH == KNOWN_EACH - 1 {
+                promised.extend(durable(&larder, &nginx, &asked));
+            }
             larder.kill();
         });
-        let old = |at: &Instant| killed.saturating_duration_since(*at) > DURABLE;
-        promised.extend(
-            had.iter()
-                .filter(|(_, at)| old(at))
-                .map(|(piece, _)| *piece),
-        );
         larder.resume();
         // All that was asked for lately, and some of what was promised long ago.
         let mut look: BTreeSet<Piece> = (from..=number)
@@ -142,17 +154,14 @@ fn killed_over_and_over(driver: &'static str) {
         let skip = mixed(kill + kills) as usize % promised.len().max(1);
         look.extend(promised.iter().skip(skip).take(6));
         for (object, piece) in look {
-            let (ask, wanted) = objects[object].piece(piece);
-            let answer = ask.run().expect("an answer after the kill");
-            assert_eq!(answer.status, 206, "kill {kill}: {}", answer.head);
-            assert_same(&answer.body, wanted, "a piece after the kill");
-            if answer.field("X-Cache-Status") == Some("HIT") {
+            if is_stored(&objects[object], piece) {
                 promised.insert((object, piece));
             } else {
                 let lost = promised.contains(&(object, piece));
                 assert!(
                     !lost,
-                    "kill {kill}: piece {piece} of object {object} is lost"
+                    "kill {kill}: piece {piece} of object {object} is lost; {}",
+                    larder.log()
                 );
             }
             looked += 1;
@@ -160,12 +169,9 @@ fn killed_over_and_over(driver: &'static str) {
     }
     nginx.stop();
     for (object, piece) in &promised {
-        let (ask, wanted) = objects[*object].piece(*piece);
-        let answer = ask.run().expect("an answer without an origin");
-        assert_eq!(answer.status, 206, "{}", answer.head);
-        assert_same(&answer.body, wanted, "what was promised");
+        assert!(is_stored(&objects[*object], *piece), "without an origin");
     }
-    assert!(kills < LATE_EACH || !promised.is_empty());
+    assert!(kills < KNOWN_EACH || !promised.is_empty());
     tell(&format!(
         "{kills} kills under load ({driver}): {} answers and {looked} looks, no wrong byte; {} promised pieces, none lost",
         served.load(Ordering::Relaxed),

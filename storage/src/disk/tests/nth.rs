@@ -89,6 +89,9 @@ impl Life {
                 bench.disk.commit();
             }
             if round % 31 == 30 {
+                bench.purge(2);
+            }
+            if round == 10 {
                 // All of it, so that there are slabs to give back.
                 (1..6).for_each(|content| bench.purge(content));
                 bench.disk.tick(bench.disk.now);
