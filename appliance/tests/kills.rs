@@ -73,11 +73,14 @@ fn load(
     });
 }
 
-/// Whether a piece is stored already, as far as its answer says. Panics where that is wrong.
+/// Whether a piece is stored. Panics where it is wrong. Without an origin the answer is sure.
 fn is_stored(object: &Object, piece: usize) -> bool {
     let (ask, wanted) = object.piece(piece);
     let answer = ask.run().expect("an answer");
-    assert_eq!(answer.status, 206, "{}", answer.head);
+    if answer.status != 206 {
+        assert!((502..=504).contains(&answer.status), "{}", answer.head);
+        return false;
+    }
     assert_same(&answer.body, wanted, "a piece");
     answer.field("X-Cache-Status") == Some("HIT")
 }
@@ -146,6 +149,8 @@ fn killed_over_and_over(driver: &'static str) {
             }
             larder.kill();
         });
+        // What is there now is on disk.
+        nginx.stop();
         larder.resume();
         // All that was asked for lately, and some of what was promised long ago.
         let mut look: BTreeSet<Piece> = (from..=number)
@@ -166,6 +171,7 @@ fn killed_over_and_over(driver: &'static str) {
             }
             looked += 1;
         }
+        nginx.resume();
     }
     nginx.stop();
     for (object, piece) in &promised {
