@@ -144,6 +144,7 @@ fn fails_under_load(driver: &'static str, what: &str, fail: impl Fn(&SmallDisk),
     assert!(stand.larder.metric("larder_store_degraded", "") > 0.0);
     let errors = stand.larder.metric("larder_store_io_errors_total", "");
     assert!(errors > 0.0, "the disk was not asked");
+    assert!(errors < 1000.0, "{errors}: it is tried over and over");
     tell(&format!(
         "a disk that {what} under load ({driver}): {answers} answers, none an error, though {errors} operations of the disk failed"
     ));

@@ -169,6 +169,8 @@ pub(crate) struct Disk {
     crowded: bool,
     /// Why nothing is written any more.
     offline: Option<String>,
+    /// Not even what was forgotten can be written down.
+    read_only: bool,
     /// Slab files that could not be read or removed: their numbers are not used again.
     lost_numbers: HashSet<u32>,
     /// When there was no room on the disk, last: it is asked again after a while.
@@ -346,6 +348,10 @@ impl Disk {
     /// Makes durable what was stored and what was forgotten, and frees the places of the latter.
     pub(crate) fn commit(&mut self) {
         self.write_packs();
+        if self.read_only {
+            // What is forgotten comes back with the next start, which finds it as it was.
+            return;
+        }
         let mut failed = Vec::new();
         for (number, books) in self.books.iter_mut().enumerate() {
             let Some(books) = books else { continue };
@@ -369,12 +375,10 @@ impl Disk {
 
     /// Whether a commit has something to do.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.quarantine.is_empty()
-            || self
-                .books
-                .iter()
-                .flatten()
-                .any(|books| books.wrote || books.slab.is_dirty())
+        let mut books = self.books.iter().flatten();
+        !self.read_only
+            && (!self.quarantine.is_empty()
+                || books.any(|books| books.wrote || books.slab.is_dirty()))
     }
 
     /// A thread that serves has found the piece damaged and taken it out of the index.
@@ -481,6 +485,7 @@ impl Disk {
             .io_errors
             .fetch_add(1, Ordering::Relaxed);
         if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+            self.read_only = true;
             self.go_offline(format!("is mounted read-only ({error}); what it holds is served, nothing is added until larder is started anew on a writable disk"));
             return;
         }
@@ -493,6 +498,9 @@ impl Disk {
     }
 
     fn go_offline(&mut self, why: String) {
+        if self.offline.is_some() {
+            return;
+        }
         tracing::error!(disk = %self.options.name, "disk: {why}");
         self.offline = Some(why);
     }

@@ -63,6 +63,7 @@ impl Disk {
             in_use: super::InUse::default(),
             crowded: false,
             offline: None,
+            read_only: false,
             lost_numbers: HashSet::new(),
             full_since: None,
             now,

@@ -76,6 +76,41 @@ fn a_disk_that_keeps_failing_goes_offline_and_says_so() {
 }
 
 #[test]
+fn a_disk_that_turns_read_only_is_left_alone_and_serves_what_it_has() {
+    let faults = Faults::default();
+    let dir = FaultDir {
+        inner: MemDir::new(1 << 30),
+        faults: faults.clone(),
+    };
+    let mut bench = Bench::open(dir, 64 << 20, SLAB).unwrap();
+    script(&mut bench);
+    let before = bench.check_all();
+    faults.set(Some(Fault {
+        op: Op::Write,
+        first: 1,
+        for_ever: true,
+        errno: libc::EROFS,
+    }));
+    // Something is forgotten, which cannot be written down.
+    bench.purge(2);
+    let left = bench.stored().len();
+    for piece in 0..6 {
+        bench.disk.commit();
+        bench.put_all(&[(id(9, piece), 1 << 20)]);
+    }
+    assert!(!bench.disk.is_dirty(), "or its thread tries for ever");
+    let slabs = bench.disk.books.iter().flatten().count() as u64;
+    let errors = read(&bench.common.counters.io_errors);
+    assert!((1..=slabs).contains(&errors), "{errors} of {slabs} slabs");
+    assert_eq!(read(&bench.common.counters.not_kept), 6);
+    bench.disk.report();
+    let degraded = bench.disk.view.degraded.lock().clone();
+    assert!(degraded[0].contains("read-only"), "{degraded:?}");
+    assert!(left < before && bench.check_all() == left);
+    bench.audit();
+}
+
+#[test]
 fn a_full_disk_keeps_serving_and_recovers_by_itself() {
     let dir = MemDir::new(10 << 20);
     let mut bench = Bench::open(dir.clone(), 64 << 20, SLAB).unwrap();
