@@ -129,7 +129,7 @@ mod tests {
                     begun.elapsed() < Duration::from_secs(60),
                     "it was not found"
                 );
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::task::yield_now().await;
             }
             assert_eq!(store.figures().pieces, 0);
             scrubbing.abort();

@@ -19,7 +19,7 @@ const MIB: usize = 1 << 20;
 const OBJECT_BYTES: usize = 5 * MIB + 4321;
 const PIECES: usize = 6;
 /// Kills with each driver, where nobody says otherwise.
-const KILLS: u64 = 100;
+const KILLS: u64 = 50;
 /// A kill in so many comes just after it is known what is durable.
 const KNOWN_EACH: u64 = 4;
 

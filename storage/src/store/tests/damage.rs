@@ -15,7 +15,11 @@ fn many(number: u64) -> (UrlKey, u32) {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&number.to_le_bytes());
     // Packs and places of their own.
-    let len = 1 + Seed(number).below(if number % 4 == 0 { 200_000 } else { 40_000 });
+    let len = 1 + Seed(number).below(if number.is_multiple_of(4) {
+        200_000
+    } else {
+        40_000
+    });
     (UrlKey(key), len as u32)
 }
 
