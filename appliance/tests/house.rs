@@ -43,6 +43,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "larder-storage",
         ],
     ),
+    (
+        "fuzz",
+        &[
+            "larder",
+            "larder-content",
+            "larder-net",
+            "larder-proto",
+            "larder-storage",
+        ],
+    ),
 ];
 
 /// Crates without any `unsafe`, which therefore forbid it in their root.

@@ -17,6 +17,8 @@ mod driver_tests;
 pub mod epoll;
 pub mod evict;
 pub mod flight;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hot;
 mod index;
 mod lately;
@@ -29,7 +31,7 @@ pub mod record;
 pub mod ring;
 mod slab;
 pub mod store;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 mod tight;
 pub mod transfer;

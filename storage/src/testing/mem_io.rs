@@ -25,6 +25,7 @@ impl MemDir {
     }
 
     /// Another program takes or gives back room.
+    #[cfg(test)]
     pub(crate) fn set_capacity(&self, capacity: u64) {
         *self.capacity.lock() = capacity;
     }
