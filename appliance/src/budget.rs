@@ -33,6 +33,14 @@ impl Budget {
         settings
     }
 
+    /// What each of so many shards may keep of requests that are not answered; the rest is for records, and for what was
+    /// handed over.
+    #[must_use]
+    pub(crate) fn inbox_bytes(&self, shards: usize) -> usize {
+        let bytes = self.connection_bytes / 2 / shards.max(1) as u64;
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     /// Shares out `bytes` among so many shards.
     #[must_use]
     pub(crate) fn new(bytes: u64, shards: usize) -> Self {

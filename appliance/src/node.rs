@@ -153,6 +153,7 @@ impl Node {
             shards,
             prefer: options.driver,
             arena_bytes: budget.arena_bytes,
+            inbox_bytes: budget.inbox_bytes(shards),
             seed: RandomState::new().hash_one(random),
         };
         let listeners = Listeners {

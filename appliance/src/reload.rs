@@ -145,6 +145,7 @@ fn live(config: &Checked) -> Keys {
     let slots = std::mem::take(&mut settings.upload_slots_max);
     let port = settings.peer_external_port.take();
     let links = std::mem::take(&mut settings.links);
+    let crowds = std::mem::take(&mut settings.crowds);
     // They are told one by one.
     settings.policies = Policies::defaults(Role::Appliance, Dialect::Y2018);
     vec![
@@ -153,6 +154,7 @@ fn live(config: &Checked) -> Keys {
         ("server.upload_slots_max", slots.to_string()),
         ("server.peer_external_port", format!("{port:?}")),
         ("links", format!("{links:?}")),
+        ("crowds", format!("{crowds:?}")),
         ("origins", format!("{settings:?}")),
         ("tls", format!("{:?}", config.tls)),
         ("coordinator", coordination_live(&config.coordination)),

@@ -7,6 +7,7 @@ mod bell;
 pub mod clients;
 pub mod clock;
 pub mod coordinator;
+pub mod crowd;
 pub mod discovery;
 pub mod download;
 pub mod hosts;

@@ -2,6 +2,7 @@
 //! spelled at a place of use, and no label takes a value that a client can choose.
 
 use crate::clients::Clients;
+use crate::crowd::Doors;
 use crate::download::Way;
 use crate::hosts::Hosts;
 use crate::tally::Tally;
@@ -88,6 +89,12 @@ pub struct Figures {
     pub accepted: Counter,
     /// Times that a listener could not accept.
     pub accept_failures: Counter,
+    /// Connections that were closed at once, since their address had as many as it may have.
+    pub crowded: Counter,
+    /// Connections that were closed on, since they held more than their share of the memory for requests.
+    pub crammed: Counter,
+    /// Who is connected from such addresses.
+    pub crowd: Arc<Doors>,
     /// Requests for hosts off the allow-list.
     pub refused_hosts: Counter,
     /// Ways that an origin or its name opened and that are not gone, by [`Astray`].
@@ -204,6 +211,9 @@ impl Figures {
             connections: gauge!("larder_http_connections"),
             accepted: counter!("larder_http_accepted_total"),
             accept_failures: counter!("larder_http_accept_failures_total"),
+            crowded: counter!("larder_connections_crowded_total"),
+            crammed: counter!("larder_http_crammed_total"),
+            crowd: Arc::default(),
             refused_hosts: counter!("larder_http_refused_hosts_total"),
             origin_refused: ["list", "address", "location"]
                 .map(|why| counter!("larder_origin_refused_total", "why" => why)),
@@ -433,6 +443,14 @@ fn describe() {
     );
     describe_gauge!("larder_http_connections", "Open client connections.");
     describe_counter!("larder_http_accepted_total", "Client connections accepted.");
+    describe_counter!(
+        "larder_connections_crowded_total",
+        "Connections closed at once, since their address had as many as [[crowds]] lets it have."
+    );
+    describe_counter!(
+        "larder_http_crammed_total",
+        "Connections closed with more unanswered bytes than their share, while memory for such was short."
+    );
     describe_counter!(
         "larder_http_accept_failures_total",
         "Times a listener could not accept a connection."

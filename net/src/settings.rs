@@ -3,6 +3,7 @@
 
 use crate::links::Links;
 use larder_proto::clients::Privacy;
+use larder_proto::crowd::CrowdRules;
 use larder_proto::http::proxy::ProxyRules;
 use larder_proto::http::route::OriginRules;
 use larder_proto::policy::{Dialect, Policies, Priority, Role};
@@ -57,6 +58,8 @@ pub struct Settings {
     pub peer_idle_timeout_ms: u64,
     /// Peers that may be connected to us at once. Beyond that those that have not said who they are make room.
     pub peer_connections_max: usize,
+    /// Networks whose addresses may have only so many connections at once, of clients and peers together.
+    pub crowds: Arc<CrowdRules>,
     /// The port of this network's public IPv4 address that leads to the peers' one; without it, peers elsewhere are told
     /// of no IPv4 address (facts: clients 3.5).
     pub peer_external_port: Option<u16>,
@@ -107,6 +110,7 @@ impl Settings {
             peer_silence_timeout_ms: 30_000,
             peer_idle_timeout_ms: 150_000,
             peer_connections_max: 4096,
+            crowds: Arc::default(),
             peer_external_port: None,
             upload_slots_max: 0,
             links: Arc::default(),

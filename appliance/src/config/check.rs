@@ -3,6 +3,7 @@
 
 use super::checked::{Checked, Log, LogFormat, PeerAddress};
 use super::coordinator::{self, Coordination};
+use super::crowds;
 use super::links;
 use super::policy::{self, Policy};
 use super::privacy;
@@ -105,6 +106,7 @@ pub(super) fn check_document(
     settings.peer_external_port = server.peer_external_port;
     problems.extend(section.close());
 
+    settings.crowds = Arc::new(crowds::read(&mut root));
     settings.links = Arc::new(links::read(&mut root, origin_cost, &mut warnings));
 
     let mut section = root.section("coordinator");

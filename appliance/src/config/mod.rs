@@ -4,6 +4,7 @@
 mod check;
 mod checked;
 mod coordinator;
+mod crowds;
 mod import;
 mod links;
 mod policy;

@@ -5,6 +5,7 @@ use larder_net::http::tls::{PairError, PairFiles};
 use std::path::PathBuf;
 
 mod coordinator;
+mod crowds;
 mod import;
 mod limits;
 mod links;

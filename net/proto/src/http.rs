@@ -8,6 +8,7 @@ pub mod fields;
 pub mod head;
 pub mod proxy;
 pub mod reference;
+pub mod room;
 pub mod route;
 mod rules;
 pub mod walk;

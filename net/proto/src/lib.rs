@@ -7,6 +7,7 @@ pub mod bandwidth;
 pub mod ber;
 pub mod bucket;
 pub mod clients;
+pub mod crowd;
 pub mod date;
 pub mod dhcp;
 pub mod directives;

@@ -6,6 +6,7 @@
 //! not immutable, `through` passes on what the store can not hold; a request with a body ends its connection and goes through `with_body`, by hyper.
 
 mod general;
+mod holding;
 mod interim;
 mod options;
 mod stored;
@@ -24,7 +25,9 @@ use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_content::ContentNo;
 use larder_proto::answer::CacheStatus;
+use larder_proto::http::room::Room;
 use metrics::Counter;
+use parking_lot::Mutex;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,6 +49,8 @@ struct Inner {
     https: bool,
     /// Requests that were answered, by whom.
     served: Counter,
+    /// For what was received and is not answered.
+    room: Mutex<Room>,
     /// How many connections there are.
     open: watch::Sender<usize>,
     taking: watch::Sender<Taking>,
@@ -79,6 +84,7 @@ impl HyperService {
             figures,
             runtime: Handle::current(),
             https: false,
+            room: holding::room(),
             open: watch::Sender::new(0),
             taking: watch::Sender::new(Taking::All),
         }))
@@ -93,6 +99,7 @@ impl HyperService {
             figures: Arc::clone(&inner.figures),
             runtime: inner.runtime.clone(),
             https: true,
+            room: holding::room(),
             served: inner.figures.requests_by_tls.clone(),
             open: watch::Sender::new(0),
             taking: watch::Sender::new(Taking::All),
@@ -176,6 +183,8 @@ fn told(ended: Result<(), BoxError>) {
 async fn take(inner: &Arc<Inner>, connection: HandedOver) -> Result<(), BoxError> {
     let socket = std::net::TcpStream::from(connection.socket);
     let socket = TcpStream::from_std(socket)?;
+    // It is counted until it is over.
+    let _seat = connection.seat;
     talk::talk(inner, Box::new(socket), connection.received).await
 }
 

@@ -9,6 +9,7 @@ mod stream;
 
 pub use certificates::{Certificates, InForce, Pair, PairError, PairFiles};
 
+use crate::crowd::Seat;
 use crate::http::hyper_service::HyperService;
 use figures::Figures;
 use handshake::UnderWay;
@@ -60,7 +61,7 @@ struct Shared {
 
 /// How connections come to a thread.
 struct Lane {
-    sockets: mpsc::UnboundedSender<TcpStream>,
+    sockets: mpsc::UnboundedSender<(TcpStream, Option<Seat>)>,
     /// Connections that it has or will have.
     connections: AtomicUsize,
     /// Grows as long as the thread turns.
@@ -219,7 +220,7 @@ fn run(
     runtime: Runtime,
     common: &Arc<Shared>,
     number: usize,
-    mut received: mpsc::UnboundedReceiver<TcpStream>,
+    mut received: mpsc::UnboundedReceiver<(TcpStream, Option<Seat>)>,
 ) {
     runtime.block_on(async {
         let mut stage = common.stage.subscribe();
@@ -237,8 +238,8 @@ fn run(
         loop {
             tokio::select! {
                 socket = received.recv() => {
-                    let Some(socket) = socket else { return };
-                    let open = Open::new(Arc::clone(common), number);
+                    let Some((socket, seat)) = socket else { return };
+                    let open = Open::new(Arc::clone(common), number, seat);
                     tokio::spawn(serve(open, socket, Arc::clone(&under_way)));
                 }
                 _ = turn.tick() => {
@@ -274,12 +275,17 @@ async fn accept(common: &Shared, listener: usize) {
         let accepted = accepted.and_then(|(socket, _)| socket.into_std());
         match accepted {
             Ok(socket) => {
+                let rules = Arc::clone(&common.service.settings().crowds);
+                let Ok(seat) = figures.crowd.enter(&socket, &rules) else {
+                    figures.crowded.increment(1);
+                    continue;
+                };
                 figures.accepted.increment(1);
                 let load = |lane: &&Lane| lane.connections.load(Ordering::Relaxed);
                 if let Some(lane) = common.lanes.iter().min_by_key(load) {
                     lane.connections.fetch_add(1, Ordering::Relaxed);
                     // A thread that is gone has told why.
-                    let _ = lane.sockets.send(socket);
+                    let _ = lane.sockets.send((socket, seat));
                 }
             }
             // The one that was first in line has left.
@@ -317,12 +323,18 @@ async fn serve(open: Open, socket: TcpStream, under_way: Arc<UnderWay>) {
 struct Open {
     common: Arc<Shared>,
     number: usize,
+    /// What it is counted by besides, where it is.
+    _seat: Option<Seat>,
 }
 
 impl Open {
-    fn new(common: Arc<Shared>, number: usize) -> Self {
+    fn new(common: Arc<Shared>, number: usize, seat: Option<Seat>) -> Self {
         common.figures.connections.increment(1.0);
-        Self { common, number }
+        Self {
+            common,
+            number,
+            _seat: seat,
+        }
     }
 }
 

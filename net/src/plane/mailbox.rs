@@ -2,6 +2,7 @@
 //! and reads its mail in its next turn.
 
 use crate::ask::Resolution;
+use crate::crowd::Seat;
 use crate::uploads::Noted;
 use crossbeam::queue::SegQueue;
 use larder_content::PieceId;
@@ -24,7 +25,7 @@ pub(crate) enum Speaks {
 /// One piece of news.
 pub(crate) enum Note {
     /// A connection that another shard accepted.
-    Socket(OwnedFd, Speaks),
+    Socket(OwnedFd, Speaks, Option<Seat>),
     /// What a connection's request number `serial` asked to be resolved.
     Resolved {
         token: Token,

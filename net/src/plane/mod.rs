@@ -42,6 +42,8 @@ pub struct PlaneOptions {
     pub prefer: Option<DriverKind>,
     /// Bytes of frames for cold reads, of each shard.
     pub arena_bytes: u64,
+    /// Bytes for what clients have sent and nobody has answered yet, of each shard.
+    pub inbox_bytes: usize,
     /// What chance begins with, where peers wait for a slot.
     pub seed: u64,
 }

@@ -1,6 +1,7 @@
 //! One shard thread: a driver, its connections, and the loop that joins them. The rule: a turn takes all that has
 //! happened, does for a while what can be done without waiting, and waits once; nothing here blocks but that wait.
 
+mod arrival;
 mod body;
 mod clients;
 mod decide;
@@ -16,7 +17,7 @@ pub(crate) use link::Before;
 use crate::clients::OF_A_SHARD_MAX;
 use crate::http::handoff::HandedOver;
 use crate::http::small::write_refusal;
-use crate::plane::mailbox::{Mailbox, Note, Speaks};
+use crate::plane::mailbox::{Mailbox, Note};
 use crate::plane::timers::Timers;
 use crate::plane::uploads::{Allowance, Uploads};
 use crate::plane::{PlaneParts, ShardReport};
@@ -24,7 +25,8 @@ use crate::settings::Settings;
 use clients::Over;
 use larder_proto::answer::http_date;
 use larder_proto::clients::Book;
-use larder_proto::http::conn::{Action, Conn, Event as Happened, Refuse};
+use larder_proto::http::conn::{Action, Event as Happened, Refuse};
+use larder_proto::http::room::Room;
 use larder_proto::time::{Time, UnixSecs};
 use larder_storage::arena::Arena;
 use larder_storage::driver::{Driver, Event, Token};
@@ -112,6 +114,8 @@ pub(crate) struct Shard {
     date: [u8; 29],
     reads: Vec<Option<ReadUnderWay>>,
     reads_free: Vec<usize>,
+    /// For what was received and is not answered.
+    room: Room,
     /// Connections that wait for a frame, the longest first.
     line: VecDeque<Token>,
     /// Connections that hold a frame while their socket is full.
@@ -170,6 +174,7 @@ impl Shard {
             date: http_date(unix),
             reads: Vec::new(),
             reads_free: Vec::new(),
+            room: Room::new(options.inbox_bytes),
             line: VecDeque::new(),
             holders: VecDeque::new(),
             news: VecDeque::new(),
@@ -309,7 +314,7 @@ impl Shard {
 
     fn told(&mut self, note: Note) {
         match note {
-            Note::Socket(fd, speaks) => self.welcome(fd, speaks),
+            Note::Socket(fd, speaks, seat) => self.welcome(fd, speaks, seat),
             Note::Resolved {
                 token,
                 serial,
@@ -346,52 +351,6 @@ impl Shard {
             Note::Drain => self.drain(),
             Note::Stop => self.stop(),
         }
-    }
-
-    /// A connection was accepted here: it goes to the least loaded shard, which costs less than one that is served by a
-    /// busy core for as long as it lives.
-    fn accepted(&mut self, listener: u32, fd: OwnedFd) {
-        let figures = &self.common.parts.figures;
-        let speaks = if (listener as usize) < self.common.for_clients {
-            figures.accepted.increment(1);
-            figures.connections.increment(1.0);
-            Speaks::Http
-        } else {
-            figures.peer_accepted.increment(1);
-            Speaks::Peer
-        };
-        let load = |mailbox: &Arc<Mailbox>| mailbox.connections.load(Ordering::Relaxed);
-        let others = self.common.mailboxes.iter().enumerate();
-        let least = others
-            .filter(|(_, mailbox)| mailbox.alive.load(Ordering::Acquire))
-            .min_by_key(|(_, mailbox)| load(mailbox));
-        if let Some((number, mailbox)) = least
-            && number != self.number
-            && load(mailbox) < load(&self.mailbox)
-        {
-            mailbox.connections.fetch_add(1, Ordering::Relaxed);
-            mailbox.tell(Note::Socket(fd, speaks));
-            return;
-        }
-        self.mailbox.connections.fetch_add(1, Ordering::Relaxed);
-        self.welcome(fd, speaks);
-    }
-
-    fn welcome(&mut self, socket: OwnedFd, speaks: Speaks) {
-        if speaks == Speaks::Peer {
-            return self.welcome_peer(socket);
-        }
-        let conn = Brain::Http(Conn::new(self.now, self.draining));
-        let token = self.links.add(|token| Link::new(socket, token, conn));
-        let event = if self.stopping {
-            Happened::Stop
-        } else if self.last_answers {
-            Happened::Last
-        } else {
-            // A connection begins as one that has something to look at.
-            Happened::Arrived
-        };
-        self.tell(token, event);
     }
 
     fn due(&mut self, token: Token) {
@@ -450,16 +409,23 @@ impl Shard {
             Fate::Closed => return self.gone(&mut link),
             Fate::HandedOver => {
                 self.gone(&mut link);
-                let Link { socket, .. } = *link;
+                let Link { socket, seat, .. } = *link;
                 let received = inbox;
                 let take_over = &self.common.parts.take_over;
-                return take_over.take_over(HandedOver { socket, received });
+                return take_over.take_over(HandedOver {
+                    socket,
+                    received,
+                    seat,
+                });
             }
         }
-        if inbox.is_empty() && inbox.capacity() > IDLE_BUFFER_BYTES {
+        if inbox.is_empty() && (inbox.capacity() > IDLE_BUFFER_BYTES || self.room.is_short()) {
             inbox = Vec::new();
         }
         link.inbox = inbox;
+        if self.is_crammed(&mut link) {
+            self.news.push_back(News::Of(token, Happened::Stop));
+        }
         if let Some(deadline) = link.conn.deadline(&self.patience)
             && link.armed.is_none_or(|armed| deadline < armed)
         {
@@ -566,6 +532,7 @@ impl Shard {
     fn gone(&mut self, link: &mut Link) {
         self.note_sent(link);
         link.unwatch();
+        self.room.changed(link.held, 0);
         self.links.remove(link.token);
         self.mailbox.connections.fetch_sub(1, Ordering::Relaxed);
         match link.conn {

@@ -1,6 +1,7 @@
 //! A connection that was handed over, request by request. The rule: every head is read by the parser of the shards and
 //! nothing else, requests are answered in the order they came, and what waits behind one is not lost.
 
+use super::holding::Holding;
 use super::{Inner, Said, Taking, with_body};
 use crate::download::exchange::Hold;
 use crate::http::client_io::{ClientIo, flush};
@@ -82,8 +83,9 @@ pub(super) async fn talk(
     mut inbox: Vec<u8>,
 ) -> Result<(), BoxError> {
     let mut served = false;
+    let mut holding = Holding::new(inner);
     loop {
-        if !receive_head(inner, &mut *socket, &mut inbox, served).await? {
+        if !receive_head(&mut holding, inner, &mut *socket, &mut inbox, served).await? {
             return goodbye(&mut *socket).await.map_err(Into::into);
         }
         served = true;
@@ -100,7 +102,10 @@ pub(super) async fn talk(
             Parsed::Incomplete => return Ok(()),
         };
         match after {
-            After::Next => drop(inbox.drain(..consumed)),
+            After::Next => {
+                inbox.drain(..consumed);
+                inbox.shrink_to_fit();
+            }
             After::Last => return linger(&mut *socket).await.map_err(Into::into),
             After::Cut => {
                 inner.figures.cut.increment(1);
@@ -114,11 +119,15 @@ pub(super) async fn talk(
 /// Receives until a head is complete or can not become one. False: there is none to come. `served`: the connection has
 /// had an answer.
 async fn receive_head(
+    holding: &mut Holding<'_>,
     inner: &Inner,
     socket: &mut dyn ClientIo,
     inbox: &mut Vec<u8>,
     served: bool,
 ) -> io::Result<bool> {
+    if !holding.may_be(inbox.capacity()) {
+        return Ok(false);
+    }
     let settings = inner.settings.load_full();
     let wait = |ms| Instant::now() + Duration::from_millis(ms);
     let mut due = wait(settings.idle_timeout_ms);
@@ -153,6 +162,7 @@ async fn receive_head(
         };
         match received {
             Ok(Ok(0)) | Err(_) => return Ok(false),
+            Ok(Ok(_)) if !holding.may_be(inbox.capacity()) => return Ok(false),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(error),
         }

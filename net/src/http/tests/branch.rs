@@ -90,6 +90,7 @@ impl Branch {
             shards: 1,
             prefer: driver,
             arena_bytes: 4 << 20,
+            inbox_bytes: 4 << 20,
             seed: 1,
         };
         let parts = PlaneParts {

@@ -157,6 +157,7 @@ impl Rig {
             shards,
             prefer: Some(driver),
             arena_bytes: 4 << 20,
+            inbox_bytes: 4 << 20,
             seed: 1,
         };
         let sent = Sent::default();

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use super::permit::Hello;
 use crate::ask::Resolution;
+use crate::crowd::Seat;
 use crate::links::Line;
 use crate::pace::Pace;
 use crate::settings::Settings;
@@ -33,10 +34,16 @@ use crate::settings::Settings;
 pub(super) struct Link {
     pub(super) socket: OwnedFd,
     pub(super) token: Token,
+    /// What it is counted by, where it is counted.
+    pub(super) seat: Option<Seat>,
     /// What decides.
     pub(super) conn: Brain,
     /// Received and not answered.
     pub(super) inbox: Vec<u8>,
+    /// How much of the shard's room for that it has.
+    pub(super) held: usize,
+    /// It was told to go, since that is more than its share.
+    pub(super) crammed: bool,
     /// Written and not sent: a head, or a whole small answer.
     pub(super) out: Vec<u8>,
     /// How much of `out` was sent.
@@ -314,7 +321,7 @@ pub(super) enum Source {
 }
 
 impl Link {
-    pub(super) fn new(socket: OwnedFd, token: Token, conn: Brain) -> Self {
+    pub(super) fn new(socket: OwnedFd, token: Token, conn: Brain, seat: Option<Seat>) -> Self {
         let from = socket2::SockRef::from(&socket).peer_addr().ok();
         let from = from.and_then(|address| address.as_socket());
         Self {
@@ -326,8 +333,11 @@ impl Link {
             refused_host: None,
             socket,
             token,
+            seat,
             conn,
             inbox: Vec::new(),
+            held: 0,
+            crammed: false,
             out: Vec::new(),
             out_at: 0,
             body: None,

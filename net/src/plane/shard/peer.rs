@@ -9,6 +9,7 @@ use super::link::{Body, Brain, Link, Peer, Source, Upload};
 use super::permit::Hello;
 use super::{Common, Fate, News, Shard};
 use crate::ask::{Ask, OfferAsk, OfferReply};
+use crate::crowd::Seat;
 use crate::metrics::PeerRefused;
 use crate::plane::mailbox::Note;
 use crate::settings::Settings;
@@ -105,7 +106,7 @@ impl Landing for Common {
 
 impl Shard {
     /// A peer has connected.
-    pub(super) fn welcome_peer(&mut self, socket: OwnedFd) {
+    pub(super) fn welcome_peer(&mut self, socket: OwnedFd, seat: Option<Seat>) {
         let figures = Arc::clone(&self.common.parts.figures);
         self.peers.count += 1;
         self.mailbox
@@ -118,7 +119,7 @@ impl Shard {
         let from = from.and_then(|address| address.as_socket());
         let address = from.map(|address| address.ip().to_canonical());
         let peer = Brain::Peer(Box::new(Peer::new(serving, address, self.now)));
-        let token = self.links.add(|token| Link::new(socket, token, peer));
+        let token = self.links.add(|token| Link::new(socket, token, peer, seat));
         if let Some(address) = address {
             self.clients.met(address, self.now).peerings += 1;
         }
