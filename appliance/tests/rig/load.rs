@@ -31,21 +31,32 @@ pub(crate) struct Outcome {
     pub(crate) sent_again: u64,
     pub(crate) failed: Vec<String>,
     pub(crate) slowest: Duration,
+    /// How long each has taken.
+    pub(crate) took: Vec<Duration>,
 }
 
 impl Outcome {
     pub(crate) fn tell(&self, what: &str, took: Duration) {
         tell(&format!(
             "{what}: {} requests in {:.1} s ({:.0} a second), {} failed, {} sent again, {} answers with Connection: \
-             close, the slowest took {:.2} s",
+             close, 99 of 100 took {:.1} ms at most, the slowest {:.2} s",
             self.answered,
             took.as_secs_f64(),
             self.answered as f64 / took.as_secs_f64(),
             self.failed.len(),
             self.sent_again,
             self.last_ones,
+            self.percentile(99).as_secs_f64() * 1e3,
             self.slowest.as_secs_f64(),
         ));
+    }
+
+    /// What so many of a hundred took at most.
+    pub(crate) fn percentile(&self, of_hundred: usize) -> Duration {
+        let mut took = self.took.clone();
+        took.sort_unstable();
+        let at = (took.len() * of_hundred).div_ceil(100).saturating_sub(1);
+        took.get(at).copied().unwrap_or_default()
     }
 
     fn add(&mut self, other: Self) {
@@ -53,6 +64,7 @@ impl Outcome {
         self.last_ones += other.last_ones;
         self.sent_again += other.sent_again;
         self.failed.extend(other.failed);
+        self.took.extend(other.took);
         self.slowest = self.slowest.max(other.slowest);
     }
 }
@@ -133,7 +145,9 @@ impl<S: Read + Write, C: Fn() -> io::Result<BufReader<S>>> Client<'_, S, C> {
             Some(why) => self.outcome.failed.push(why),
             None => self.outcome.answered += 1,
         }
-        self.outcome.slowest = self.outcome.slowest.max(began.elapsed());
+        let took = began.elapsed();
+        self.outcome.took.push(took);
+        self.outcome.slowest = self.outcome.slowest.max(took);
     }
 
     fn ask(&mut self, kept: Option<BufReader<S>>) -> Result<Answer, Trouble> {
