@@ -8,6 +8,7 @@ mod downloads;
 mod guard;
 pub(crate) mod objects;
 mod page;
+mod serve;
 mod token;
 mod verify;
 pub(crate) mod warm;
@@ -26,6 +27,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serve::serve;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -82,18 +84,6 @@ pub(crate) fn spawn_figures(listener: TcpListener, telemetry: Telemetry) -> io::
         .route("/readyz", get(async || "ready\n"))
         .fallback(nothing);
     serve(listener, routes)
-}
-
-fn serve(listener: TcpListener, routes: Router) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, service).await {
-            tracing::error!("the admin address is served no more: {error}");
-        }
-    });
-    Ok(())
 }
 
 /// Lets a request pass, or answers it.

@@ -1,14 +1,12 @@
 //! The coordinator's API over HTTP and HTTPS. The rule: however slow, many or rude its callers are, what one of them
 //! holds of this process is bounded, and the one that has been idle for the longest makes room.
 
-mod connections;
-mod patience;
-
 use super::figures::CALLS;
 use super::service::{Caller, Coordinator, Proven, Refusal};
+use crate::http::patience::Patience;
+use crate::http::seats::{Connections, Seat};
 use crate::http::tls::{Certificates, server_config};
 use bytes::Bytes;
-use connections::{Connections, Seat};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -23,7 +21,6 @@ use larder_proto::tracker::message::{
 use larder_proto::tracker::proof::Proof;
 use larder_proto::tracker::query::PolicyQuery;
 use larder_proto::tracker::reach::ReachRequest;
-use patience::Patience;
 use serde::Serialize;
 use std::convert::Infallible;
 use std::fmt;

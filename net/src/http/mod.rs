@@ -4,6 +4,8 @@ mod client_io;
 pub(crate) mod described;
 pub mod handoff;
 pub mod hyper_service;
+pub mod patience;
+pub mod seats;
 pub(crate) mod small;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,5 @@
-//! The connections of a coordinator, by when each was last of use. The rule: where there are too many, the one that has
-//! been idle for the longest is cut.
+//! The connections of a server that is not for clients' bytes (coordinator, administration), by when each was last of use.
+//! The rule: where there are too many, the one that has been idle for the longest is cut.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{oneshot, watch};
 
 /// All connections.
-pub(super) struct Connections {
+#[derive(Debug)]
+pub struct Connections {
     most: usize,
     open: Mutex<Open>,
     count: watch::Sender<usize>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Open {
     /// By the order in which they were last of use; who is dropped from here is cut.
     cut: BTreeMap<u64, oneshot::Sender<()>>,
@@ -22,13 +23,16 @@ struct Open {
 }
 
 /// One connection, until this is dropped.
-pub(super) struct Seat {
+#[derive(Debug)]
+pub struct Seat {
     of: Arc<Connections>,
     number: AtomicU64,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize) -> Self {
+    /// None of at most so many.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
         Self {
             most: most.max(1),
             open: Mutex::new(Open::default()),
@@ -37,7 +41,7 @@ impl Connections {
     }
 
     /// Takes one more in, which hears when it is cut.
-    pub(super) fn enter(self: &Arc<Self>) -> (Seat, oneshot::Receiver<()>) {
+    pub fn enter(self: &Arc<Self>) -> (Seat, oneshot::Receiver<()>) {
         let (cut, when_cut) = oneshot::channel();
         let mut open = self.open.lock();
         let number = open.next;
@@ -52,24 +56,30 @@ impl Connections {
         (seat, when_cut)
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether there are more than there may be.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         self.open.lock().cut.len() > self.most
     }
 
-    pub(super) fn cut_idlest(&self) {
+    /// Ends the one that has been idle for the longest.
+    pub fn cut_idlest(&self) {
         self.open.lock().cut.pop_first();
     }
 
-    pub(super) fn cut_all(&self) {
+    /// Ends all of them.
+    pub fn cut_all(&self) {
         self.open.lock().cut.clear();
     }
 
-    pub(super) fn count(&self) -> usize {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
         *self.count.borrow()
     }
 
     /// Waits until there is none.
-    pub(super) async fn until_none(&self) {
+    pub async fn until_none(&self) {
         let mut count = self.count.subscribe();
         // The sender is here as long as this is.
         let _ = count.wait_for(|count| *count == 0).await;
@@ -78,7 +88,7 @@ impl Connections {
 
 impl Seat {
     /// It is of use now.
-    pub(super) fn is_busy(&self) {
+    pub fn is_busy(&self) {
         let mut open = self.of.open.lock();
         let old = self.number.load(Ordering::Relaxed);
         // One that was cut stays so.

@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// The connection.
-pub(super) struct Patience<T> {
+#[derive(Debug)]
+pub struct Patience<T> {
     inner: T,
     limit: Duration,
     /// Runs while a write waits.
@@ -17,7 +18,9 @@ pub(super) struct Patience<T> {
 }
 
 impl<T> Patience<T> {
-    pub(super) const fn new(inner: T, limit: Duration) -> Self {
+    /// One that may take nothing for so long.
+    #[must_use]
+    pub const fn new(inner: T, limit: Duration) -> Self {
         Self {
             inner,
             limit,
