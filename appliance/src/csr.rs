@@ -1,6 +1,7 @@
 //! Requests for certificates (PKCS #10, RFC 2986) with a key on P-256. The rule: the key is made once and never written
 //! over, and a request asks for nothing but names.
 
+use larder_content::base64;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -183,7 +184,7 @@ fn bits(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn pem(label: &str, bytes: &[u8]) -> String {
-    let digits = base64(bytes);
+    let digits = base64::encode(bytes);
     let mut out = format!("-----BEGIN {label}-----\n");
     let mut rest = digits.as_str();
     while !rest.is_empty() {
@@ -193,24 +194,6 @@ fn pem(label: &str, bytes: &[u8]) -> String {
         rest = more;
     }
     out + &format!("-----END {label}-----\n")
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = (0..3).fold(0_usize, |sum, at| {
-            sum << 8 | usize::from(chunk.get(at).copied().unwrap_or(0))
-        });
-        for digit in 0..4 {
-            match digit <= chunk.len() {
-                true => out.push(char::from(DIGITS[group >> (18 - 6 * digit) & 63])),
-                false => out.push('='),
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -245,19 +228,6 @@ mod tests {
             &"a".repeat(64),
         ] {
             assert!(Name::parse(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
         }
     }
 

@@ -9,6 +9,7 @@ use axum::extract::{Query, State as Of};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY};
 use axum::response::{IntoResponse, Response};
+use larder_content::base64;
 use larder_content::hash::of_piece;
 use larder_net::swarm::Swarm;
 use larder_storage::store::Filter;
@@ -41,7 +42,7 @@ pub(super) async fn page() -> Response {
 fn policy() -> String {
     let hash = |tag: &str| {
         let inside = between(PAGE, &format!("<{tag}>"), &format!("</{tag}>"));
-        format!("'sha256-{}'", base64(&of_piece(inside.as_bytes())))
+        format!("'sha256-{}'", base64::encode(&of_piece(inside.as_bytes())))
     };
     format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
@@ -54,25 +55,6 @@ fn policy() -> String {
 fn between<'t>(text: &'t str, begin: &str, end: &str) -> &'t str {
     let (_, rest) = text.split_once(begin).unwrap_or(("", ""));
     rest.split_once(end).map_or("", |(inside, _)| inside)
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= three.len() {
-                letter.into()
-            } else {
-                '='
-            });
-        }
-    }
-    text
 }
 
 /// What is searched for.
@@ -151,23 +133,6 @@ pub(super) fn peering(state: &State) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_become_letters_as_the_rfc_has_it() {
-        let cases = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(base64(bytes.as_bytes()), text, "{bytes:?}");
-        }
-        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
-    }
 
     #[test]
     fn the_page_loads_nothing_and_makes_no_elements_of_text() {

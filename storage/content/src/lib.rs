@@ -1,6 +1,7 @@
 //! What content is: identities, spans and piece hashes. The ground floor of larder: pure values, no I/O, no clock.
 #![forbid(unsafe_code)]
 
+pub mod base64;
 pub mod hash;
 pub mod ids;
 pub mod key;

@@ -4,11 +4,9 @@
 //!
 //! The format and the formula: facts on clients, section 2 (confirmed on two real files).
 
-mod base64;
-
+use crate::base64::{Alphabet, decode_hash, encode_hash};
 use crate::ids::PIECE_BYTES;
 use crate::span::piece_count;
-use base64::{Alphabet, decode, encode};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -89,7 +87,7 @@ impl<'de> Deserialize<'de> for Hash {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Hash, E> {
-                decode(Alphabet::Standard, text)
+                decode_hash(Alphabet::Standard, text)
                     .map(Hash)
                     .ok_or_else(|| E::custom("a hash is not 32 bytes in base64"))
             }
@@ -100,14 +98,14 @@ impl<'de> Deserialize<'de> for Hash {
 
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&encode(Alphabet::Standard, &self.0))
+        to.serialize_str(&encode_hash(Alphabet::Standard, &self.0))
     }
 }
 
 /// A hash as piece-hash files spell it: standard base64 with its padding.
 #[must_use]
 pub fn spelled(hash: &[u8; 32]) -> String {
-    encode(Alphabet::Standard, hash)
+    encode_hash(Alphabet::Standard, hash)
 }
 
 /// The file's fields; others are passed over.
@@ -184,13 +182,13 @@ impl Phf {
         for hash in &self.pieces {
             let joint = if pieces.is_empty() { "\"" } else { ",\"" };
             pieces.push_str(joint);
-            pieces.push_str(&encode(Alphabet::Standard, hash));
+            pieces.push_str(&encode_hash(Alphabet::Standard, hash));
             pieces.push('"');
         }
         format!(
             "{{\"MajorVersion\":{MAJOR_VERSION},\"MinorVersion\":0,\"HashOfHashes\":\"{}\",\
              \"ContentLength\":{},\"PieceSize\":{PIECE_BYTES},\"Pieces\":[{pieces}]}}",
-            encode(Alphabet::Standard, &self.hash_of_hashes),
+            encode_hash(Alphabet::Standard, &self.hash_of_hashes),
             self.length,
         )
     }
@@ -280,7 +278,7 @@ pub struct ContentId(pub [u8; 32]);
 
 impl fmt::Display for ContentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DO-{}", encode(Alphabet::Url, &self.0))
+        write!(f, "DO-{}", encode_hash(Alphabet::Url, &self.0))
     }
 }
 
@@ -300,7 +298,7 @@ impl FromStr for ContentId {
 
     fn from_str(text: &str) -> Result<Self, NotAContentId> {
         text.strip_prefix("DO-")
-            .and_then(|hash| decode(Alphabet::Url, hash))
+            .and_then(|hash| decode_hash(Alphabet::Url, hash))
             .map(Self)
             .ok_or(NotAContentId)
     }

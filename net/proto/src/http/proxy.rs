@@ -147,17 +147,7 @@ fn bare(host: &str) -> &str {
 /// The value of `Proxy-Authorization` for `user:password` (RFC 7617, section 2).
 #[must_use]
 pub fn basic(credentials: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("Basic ");
-    for three in credentials.chunks(3) {
-        let bytes = [0, 1, 2].map(|at| u32::from(three.get(at).copied().unwrap_or(0)));
-        let bits = bytes[0] << 16 | bytes[1] << 8 | bytes[2];
-        for (at, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let digit = DIGITS[(bits >> shift & 63) as usize];
-            text.push(char::from(if at <= three.len() { digit } else { b'=' }));
-        }
-    }
-    text
+    format!("Basic {}", larder_content::base64::encode(credentials))
 }
 
 /// Whether a `Proxy-Authenticate` field offers the Basic scheme.

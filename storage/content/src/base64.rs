@@ -1,11 +1,11 @@
-//! Base64 of 32 bytes, as hashes are written in piece-hash files and content ids (RFC 4648, sections 4 and 5). The
-//! rule: one hash has one spelling in each alphabet; bits beyond the 32 bytes must be zero.
+//! Base64 (RFC 4648, sections 4 and 5): of any bytes, and of the 32 of a hash as piece-hash files and content ids spell
+//! them. The rule: one hash has one spelling in each alphabet; bits beyond its 32 bytes must be zero.
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Characters that 32 bytes take, without the padding (one `=`).
-const DIGITS: usize = 43;
+/// Characters that a hash takes, without the padding (one `=`).
+const HASH_DIGITS: usize = 43;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alphabet {
@@ -35,33 +35,50 @@ impl Alphabet {
     }
 }
 
-pub(crate) fn encode(alphabet: Alphabet, hash: &[u8; 32]) -> String {
-    let mut text = String::with_capacity(DIGITS + 1);
-    let (mut bits, mut held) = (0_u32, 0);
-    for byte in hash {
-        bits = bits << 8 | u32::from(*byte);
-        held += 8;
-        while held >= 6 {
-            held -= 6;
-            text.push(char::from(alphabet.digits()[(bits >> held & 63) as usize]));
-        }
-    }
-    // 256 bits leave 4 over: the last digit holds them and two zeros.
-    text.push(char::from(alphabet.digits()[(bits << 2 & 63) as usize]));
-    if alphabet == Alphabet::Standard {
+/// These bytes in the standard alphabet, with padding.
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
+    let mut text = digits(Alphabet::Standard, bytes);
+    while text.len() % 4 != 0 {
         text.push('=');
     }
     text
 }
 
-pub(crate) fn decode(alphabet: Alphabet, text: &str) -> Option<[u8; 32]> {
+pub(crate) fn encode_hash(alphabet: Alphabet, hash: &[u8; 32]) -> String {
+    match alphabet {
+        Alphabet::Standard => encode(hash),
+        Alphabet::Url => digits(alphabet, hash),
+    }
+}
+
+fn digits(alphabet: Alphabet, bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut put = |bits: u32| text.push(char::from(alphabet.digits()[(bits & 63) as usize]));
+    let (mut bits, mut held) = (0_u32, 0);
+    for byte in bytes {
+        bits = bits << 8 | u32::from(*byte);
+        held += 8;
+        while held >= 6 {
+            held -= 6;
+            put(bits >> held);
+        }
+    }
+    if held > 0 {
+        // The last digit holds what is left, and zeros.
+        put(bits << (6 - held));
+    }
+    text
+}
+
+pub(crate) fn decode_hash(alphabet: Alphabet, text: &str) -> Option<[u8; 32]> {
     let text = text.as_bytes();
     let digits = match (alphabet, text.strip_suffix(b"=")) {
         (_, Some(digits)) => digits,
         (Alphabet::Url, None) => text,
         (Alphabet::Standard, None) => return None,
     };
-    if digits.len() != DIGITS {
+    if digits.len() != HASH_DIGITS {
         return None;
     }
     let mut hash = [0; 32];
@@ -86,18 +103,18 @@ mod tests {
     #[test]
     fn the_spelling_is_that_of_the_vendors_files() {
         let text = "J/rmYNjGCeAgcDu0Y7ZgHmKBHcddsZl1vLfWjZWbUn0=";
-        let hash = decode(Alphabet::Standard, text).unwrap();
+        let hash = decode_hash(Alphabet::Standard, text).unwrap();
         assert_eq!(hash[..3], [0x27, 0xFA, 0xE6]);
-        assert_eq!(encode(Alphabet::Standard, &hash), text);
+        assert_eq!(encode_hash(Alphabet::Standard, &hash), text);
         let url = text.replace('/', "_").replace('=', "");
-        assert_eq!(encode(Alphabet::Url, &hash), url);
-        assert_eq!(decode(Alphabet::Url, &(url + "=")), Some(hash));
+        assert_eq!(encode_hash(Alphabet::Url, &hash), url);
+        assert_eq!(decode_hash(Alphabet::Url, &(url + "=")), Some(hash));
     }
 
     #[test]
     fn other_spellings_are_refused() {
-        let good = encode(Alphabet::Standard, &[0xFF; 32]);
-        assert!(decode(Alphabet::Standard, &good).is_some());
+        let good = encode_hash(Alphabet::Standard, &[0xFF; 32]);
+        assert!(decode_hash(Alphabet::Standard, &good).is_some());
         for bad in [
             good.replace("8=", "9="),
             good.replace('=', ""),
@@ -106,7 +123,18 @@ mod tests {
             good.replacen('/', " ", 1),
             String::new(),
         ] {
-            assert_eq!(decode(Alphabet::Standard, &bad), None, "{bad}");
+            assert_eq!(decode_hash(Alphabet::Standard, &bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_of_any_number_are_spelled_as_the_standard_does() {
+        // RFC 4648, section 10.
+        let spelled = [
+            "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy",
+        ];
+        for (count, spelled) in spelled.iter().enumerate() {
+            assert_eq!(encode(&b"foobar"[..count]), *spelled);
         }
     }
 
@@ -114,14 +142,14 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(hash in any::<[u8; 32]>()) {
             for alphabet in [Alphabet::Standard, Alphabet::Url] {
-                prop_assert_eq!(decode(alphabet, &encode(alphabet, &hash)), Some(hash));
+                prop_assert_eq!(decode_hash(alphabet, &encode_hash(alphabet, &hash)), Some(hash));
             }
         }
 
         #[test]
         fn no_text_panics(text in ".{0,60}") {
-            let _ = decode(Alphabet::Standard, &text);
-            let _ = decode(Alphabet::Url, &text);
+            let _ = decode_hash(Alphabet::Standard, &text);
+            let _ = decode_hash(Alphabet::Url, &text);
         }
     }
 }
