@@ -25,6 +25,7 @@ use crate::settings::Settings;
 use arc_swap::ArcSwap;
 use larder_content::ContentNo;
 use larder_proto::answer::CacheStatus;
+use larder_proto::http::conn::Taking;
 use larder_proto::http::room::Room;
 use metrics::Counter;
 use parking_lot::Mutex;
@@ -54,16 +55,6 @@ struct Inner {
     /// How many connections there are.
     open: watch::Sender<usize>,
     taking: watch::Sender<Taking>,
-}
-
-/// Which requests are taken.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Taking {
-    All,
-    /// One more on each connection.
-    Last,
-    /// Those that have begun to come, and the first of a connection that is new.
-    None,
 }
 
 impl HyperService {

@@ -6,7 +6,7 @@
 
 mod event;
 
-pub use event::{Action, Cause, Event, Failure, Refuse, Remedy};
+pub use event::{Action, Cause, Event, Failure, Refuse, Remedy, Taking};
 
 use crate::http::alike::Last;
 use crate::http::head::{HEAD_BYTES_MAX, Parsed, parse_head};
@@ -86,16 +86,6 @@ enum Phase {
 enum Leave {
     Close { cut: bool },
     TakeOver,
-}
-
-/// Which requests are taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Taking {
-    All,
-    /// One more.
-    Last,
-    /// The one that has begun to come, and the first of all.
-    None,
 }
 
 /// One connection.

@@ -214,12 +214,7 @@ impl Shard {
         }
         let cache = stored.status(link.before, &content, self.unix_of(link.conn.asked()));
         if let Some(body) = &mut link.body {
-            // Of what was stale and is good after all, a part may never have been there.
-            body.misses = body.misses.max(match (cache, stored) {
-                (CacheStatus::Miss | CacheStatus::Expired, _) | (_, Stored::None) => Misses::All,
-                (_, Stored::Some) => Misses::Some,
-                (_, Stored::All | Stored::Unasked) => Misses::Nothing,
-            });
+            body.misses = body.misses.max(stored.misses(cache));
         }
         if let (Some(client), Some(body)) = (link.from, &mut link.body)
             && self.settings.prefetch.clients > 0
@@ -396,6 +391,16 @@ impl Stored {
             (_, Self::All | Self::Unasked) => CacheStatus::Hit,
             (_, Self::Some) => CacheStatus::Partial,
             (_, Self::None) => CacheStatus::Miss,
+        }
+    }
+
+    /// What of it counts as not stored, where that was said of it.
+    fn misses(self, cache: CacheStatus) -> Misses {
+        match (cache, self) {
+            (CacheStatus::Miss | CacheStatus::Expired, _) | (_, Self::None) => Misses::All,
+            // Of what was stale and is good after all, a part may never have been there.
+            (_, Self::Some) => Misses::Some,
+            (_, Self::All | Self::Unasked) => Misses::Nothing,
         }
     }
 }

@@ -3,6 +3,17 @@
 
 use crate::http::head::Head;
 
+/// Which requests of a connection are taken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Taking {
+    /// All of them.
+    All,
+    /// One more.
+    Last,
+    /// The one that has begun to come, and the first of a connection that is new.
+    None,
+}
+
 /// What has happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
