@@ -22,6 +22,8 @@ pub enum Ask {
     Touched(TouchedAsk),
     /// Find out which pieces of a content a peer may be offered, which may take a look at the catalogue.
     Offer(OfferAsk),
+    /// Bring in a piece for an appliance at the other end of a link, where clients here want the content, too.
+    Wanted(Arc<Content>, u32),
 }
 
 /// "Which pieces of this may a peer be offered?"

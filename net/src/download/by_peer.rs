@@ -4,15 +4,21 @@
 use super::queue::Standing;
 use super::sources::Way;
 use super::{Inner, abandon};
+use crate::ask::FetchAsk;
 use larder_content::{ContentNo, PieceId};
 use larder_proto::fetch::{Failure, Job};
 use larder_proto::time::Time;
 use larder_storage::flight::{Flight, FlightError, FlightState, HOLD_ALL};
 use larder_storage::ram_tier::FrameWriter;
 use larder_storage::record::Content;
+use larder_storage::store::Claim;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// When a piece is due that an appliance at the other end of a link asks for: as one for a client that has just come.
+const FOR_LINKS_WITHIN: Duration = Duration::from_secs(15);
 
 /// A piece that peers are asked for. Dropped, it is free for others.
 pub(crate) struct PeerJob {
@@ -87,6 +93,34 @@ impl Inner {
             job,
             id,
         })
+    }
+
+    /// An appliance at the other end of a link, which would otherwise ask the origin itself, asks for a piece to be brought
+    /// in. Done only where clients of this one are getting the same content: nobody makes it fetch what nobody here wants.
+    pub(super) fn wanted_by_link(&self, content: &Arc<Content>, piece: u32) {
+        let route = {
+            let queue = self.queue.lock();
+            let source = queue.source(content.no).map(|source| &source.route);
+            source.map(Arc::clone)
+        };
+        let Some(route) = route.filter(|_| piece < content.pieces()) else {
+            return;
+        };
+        let id = PieceId {
+            content: content.no,
+            piece,
+        };
+        if let Claim::Owner(flight) = self.store.claim(id, content.piece_len(piece)) {
+            self.fetch(FetchAsk {
+                content: Arc::clone(content),
+                route,
+                flights: vec![flight],
+                deadline: self.clock.now() + FOR_LINKS_WITHIN,
+                spare_until: None,
+            });
+        }
+        // Whoever brings it is at it: they need not ask the origin as well.
+        self.store.tell_coming(id);
     }
 
     /// Nobody is left to wait for: the origin may be asked for everything of a content at once.

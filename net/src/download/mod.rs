@@ -198,6 +198,7 @@ impl Answer for Download {
                 self.0.fetch(ask);
             }
             Ask::Touched(ask) => self.touched(ask.content.no, &ask.route, [], Some(ask.client)),
+            Ask::Wanted(content, piece) => self.0.wanted_by_link(&content, piece),
             Ask::Offer(OfferAsk {
                 content,
                 swarm,

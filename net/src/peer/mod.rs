@@ -56,6 +56,8 @@ pub(crate) enum Order {
     Want(bool),
     /// A piece is here and proved.
     Landed(u32),
+    /// The peer is to bring a piece in from the origin.
+    Wanted(u32),
     /// End.
     Close,
 }
@@ -273,7 +275,7 @@ impl<T: Fn(News<'_>)> Link<T> {
                 Action::Data { block, at, bytes } => self.take(block, at, bytes),
                 Action::Close(why) => return Some(why),
                 // Nothing is served on a connection that we opened.
-                Action::Interested(_) => {}
+                Action::Interested(_) | Action::Wanted(_) => {}
                 Action::Find { .. } | Action::Upload(_) | Action::Finish => {
                     return Some(Why::Stopped);
                 }
@@ -287,6 +289,7 @@ impl<T: Fn(News<'_>)> Link<T> {
             Order::CallOff(block) => Event::CallOff(block),
             Order::Want(want) => Event::Want(want),
             Order::Landed(piece) => Event::Landed(piece),
+            Order::Wanted(piece) => Event::Wanted(piece),
             Order::Close => Event::Stop,
         });
     }

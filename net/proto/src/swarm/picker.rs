@@ -74,6 +74,8 @@ pub struct Picker {
     going_out: usize,
     /// Bytes of pieces that are left to links.
     at_links_bytes: u64,
+    /// So many bytes links were seen to bring in time.
+    links_bear_bytes: u64,
     here: Bitfield,
     /// All that is wanted and not here.
     pieces: BTreeMap<u32, Piece>,
@@ -114,6 +116,7 @@ impl Picker {
             offered_since: None,
             going_out: 0,
             at_links_bytes: 0,
+            links_bear_bytes: links::BEAR_MIN,
             here,
             pieces: BTreeMap::new(),
             open: BTreeSet::new(),

@@ -38,6 +38,8 @@ pub enum Action {
     },
     /// The peer wants to ask for blocks, or no more.
     Interested(bool),
+    /// The peer asks for a piece to be brought in that is not here.
+    Wanted(u32),
     /// Add what [`Session::write`] gives to what is to be sent; `Answering` follows at once.
     Say,
     /// Begin this block: add what [`Session::write`] gives to what is to be sent, then the block; `Answering` follows
@@ -237,6 +239,7 @@ impl Serving {
                 },
                 session::Action::Opened { peer } => Action::Opened { peer },
                 session::Action::Interested(wants) => Action::Interested(wants),
+                session::Action::Wanted(piece) => Action::Wanted(piece),
                 // It comes when nothing is being sent.
                 session::Action::Finish => Action::FinishSending,
                 session::Action::Close(why) => {

@@ -275,6 +275,12 @@ impl Session {
                     self.say(Message::Coming(piece));
                 }
             }
+            Event::Wanted(piece) => {
+                let lacks = piece < self.theirs.pieces() && !self.theirs.has(piece);
+                if self.phase == Phase::Open && lacks {
+                    self.say(Message::Wanted(piece));
+                }
+            }
             Event::Unchoke => self.unchoke(),
             Event::Choke => self.choke(),
             Event::Uploading => {
@@ -506,6 +512,11 @@ impl Session {
             Message::Coming(piece) => {
                 let is_news = piece < self.theirs.pieces() && !self.theirs.has(piece);
                 Ok(is_news.then_some(Action::Coming(piece)))
+            }
+            Message::Wanted(piece) => {
+                let is_lacking = piece < self.ours.pieces() && !self.ours.has(piece);
+                let may_ask = self.is_incoming && !self.draining;
+                Ok((is_lacking && may_ask).then_some(Action::Wanted(piece)))
             }
             Message::Cancel(block) => {
                 if let Some(at) = self.requests.iter().position(|held| *held == block) {

@@ -43,11 +43,12 @@ mod id {
     pub(super) const DISCARD: u8 = 20;
 }
 
-/// What stands before the piece in larder's own message; the last byte says which message it is.
+/// What stands before the piece in larder's own messages; the last byte says which message it is.
 const COMING: &[u8; 7] = b"larder\x01";
+const WANTED: &[u8; 7] = b"larder\x02";
 
-/// The length of that message: its id, this, and the piece.
-const COMING_LENGTH: u32 = 12;
+/// The length of such a message: its id, this, and the piece.
+const OWN_LENGTH: u32 = 12;
 
 /// What each side says first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,6 +119,9 @@ pub enum Message {
     Cancel(Block),
     /// A piece is on its way in from the origin. Said to appliances at the other end of a link alone.
     Coming(u32),
+    /// The other is asked to bring a piece in from the origin, for itself and whoever it is linked to. Said to appliances
+    /// at the other end of a link alone.
+    Wanted(u32),
 }
 
 impl Message {
@@ -135,11 +139,8 @@ impl Message {
             }
             Self::Request(block) => write_block(out, id::REQUEST, block),
             Self::Cancel(block) => write_block(out, id::CANCEL, block),
-            Self::Coming(piece) => {
-                write_head(out, COMING_LENGTH, id::DISCARD);
-                out.extend_from_slice(COMING);
-                out.extend_from_slice(&piece.to_be_bytes());
-            }
+            Self::Coming(piece) => write_own(out, COMING, piece),
+            Self::Wanted(piece) => write_own(out, WANTED, piece),
         }
     }
 }
@@ -158,6 +159,12 @@ fn write_block(out: &mut Vec<u8>, id: u8, block: Block) {
     for number in [block.piece, block.offset, block.len] {
         out.extend_from_slice(&number.to_be_bytes());
     }
+}
+
+fn write_own(out: &mut Vec<u8>, which: &[u8; 7], piece: u32) {
+    write_head(out, OWN_LENGTH, id::DISCARD);
+    out.extend_from_slice(which);
+    out.extend_from_slice(&piece.to_be_bytes());
 }
 
 /// Writes a bitfield message. Contents of more than [`PIECES_MAX`] pieces have none.
@@ -410,7 +417,7 @@ impl Decoder {
             id::HAVE => 9,
             id::REQUEST | id::CANCEL => 17,
             id::PIECE => PIECE_HEAD_BYTES,
-            id::DISCARD if length == COMING_LENGTH => 16,
+            id::DISCARD if length == OWN_LENGTH => 16,
             _ => 5,
         };
         if !self.hold(input, head_bytes) {
@@ -442,12 +449,15 @@ impl Decoder {
                 self.state = State::Piece { block, at: 0 };
                 return self.next(input);
             }
-            id::DISCARD if length == COMING_LENGTH => {
-                if self.head[5..12] != *COMING {
-                    self.held = 0;
-                    return Ok(Some(Incoming::Discard { id }));
-                }
+            id::DISCARD if length == OWN_LENGTH && self.head[5..12] == *COMING => {
                 Message::Coming(self.number(12))
+            }
+            id::DISCARD if length == OWN_LENGTH && self.head[5..12] == *WANTED => {
+                Message::Wanted(self.number(12))
+            }
+            id::DISCARD if length == OWN_LENGTH => {
+                self.held = 0;
+                return Ok(Some(Incoming::Discard { id }));
             }
             id => {
                 self.held = 0;

@@ -295,7 +295,7 @@ impl Answer for Origin {
     fn ask(&self, ask: Ask) {
         match ask {
             Ask::Resolve(ask) => self.resolve(ask),
-            Ask::Touched(_) => {}
+            Ask::Touched(_) | Ask::Wanted(..) => {}
             Ask::Offer(ask) => {
                 let pieces = self.store.offered(&ask.content, &ask.swarm);
                 ask.reply.send(pieces);

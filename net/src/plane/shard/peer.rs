@@ -1,5 +1,5 @@
 //! Connections of peers, served beside those of HTTP. The rule: what a peer asks for is looked up and sent as a hit is,
-//! and is never fetched for it; and a peer that is gone leaves nothing behind in any list.
+//! and is never fetched for it, but for an appliance at the other end of a link; and a peer that is gone leaves nothing behind in any list.
 //!
 //! A piece that was offered and is not stored any more when its turn comes ends the connection: the protocol has no word
 //! for a piece that is lost, and who comes again is told what there is.
@@ -211,6 +211,10 @@ impl Shard {
                     self.hand_out_slots(Some(link));
                     continue;
                 }
+                Action::Wanted(piece) => {
+                    self.bring_for(link, piece);
+                    continue;
+                }
                 Action::Say => {
                     peer.serving.session_mut().write(&mut link.out, self.now);
                     Happened::Answering { keep_alive: true }
@@ -329,6 +333,17 @@ impl Shard {
                 session.apply(coming, &self.patience.peer, self.now);
                 self.news.push_back(News::Of(*token, Happened::Arrived));
             }
+        }
+    }
+
+    /// Who is at the other end of a link asks for a piece to be brought in, and may only there.
+    fn bring_for(&self, link: &Link, piece: u32) {
+        if let Brain::Peer(peer) = &link.conn
+            && let Some(content) = &peer.content
+            && link.conn.line(&self.settings).is_some()
+        {
+            let ask = Ask::Wanted(Arc::clone(content), piece);
+            self.common.parts.answer.ask(ask);
         }
     }
 

@@ -481,6 +481,7 @@ impl Party {
                     download.hold_http(self.content.no, piece, until);
                 }
             }
+            Action::Wanted(no, piece) => table.order(no, Order::Wanted(piece)),
             Action::Interest(no, interested) => table.interest(no, interested, now),
             Action::Blame(who, pieces) => {
                 let verdict = shared.bans.lock().bad(who, pieces, now);

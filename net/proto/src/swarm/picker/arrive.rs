@@ -107,7 +107,11 @@ impl Picker {
         if let Some(piece) = self.pieces.get(&number)
             && piece.stand == Stand::Whole
         {
+            let (at_links_since, len) = (piece.at_links_since, piece.len);
             self.tried(&piece.from.clone(), true);
+            if let Some(since) = at_links_since {
+                self.links_were_tried(since, len, true, now);
+            }
         }
         self.gone(number, false);
     }
@@ -146,6 +150,7 @@ impl Picker {
         }
         self.call_off(|asked| asked.piece == number);
         self.discard(number);
+        self.at_no_link(number, now);
         self.open.remove(&number);
         self.at_peers.remove(&number);
         if let Some(piece) = self.pieces.get_mut(&number) {

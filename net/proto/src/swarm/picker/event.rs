@@ -106,6 +106,8 @@ pub enum Action {
     LeaveToPeers(u32, Time),
     /// The same, where it is left to a link: who is at the other end has it, or is just getting it.
     LeaveToLink(u32, Time),
+    /// Ask a peer at the other end of a link to bring a piece in from the origin: it is its own.
+    Wanted(PeerNo, u32),
     /// Whether the peer has something that is wanted.
     Interest(PeerNo, bool),
     /// This peer, and nobody else, sent so many bad pieces: put it to the [`Bans`](crate::swarm::bans::Bans). Where it is

@@ -4,13 +4,15 @@
 //!
 //! Appliances that want the same content at once tell each other what they are asking the origin for ("coming"). Each
 //! leaves that to the other, and gets it when it is there. So that two do not begin with the same piece at the same
-//! moment, each piece has an owner among those who fetch (see `outside`), who begins at once; the others give it a moment
-//! to say so. An owner that does not want the piece yet says nothing, and whoever does goes on.
+//! moment, each piece has an owner among those who fetch (see `outside`), who begins at once. The others ask it to, as it
+//! may not want the piece yet, and give it a moment to say that it does; where it does not, they go on.
 //!
-//! As much is left to all links together as they bring in [`AHEAD`]; what goes beyond it, or is urgent, or was announced
-//! too long ago, is the origin's.
+//! As much is left to all links together as they bring in [`AHEAD`], or as much as they were seen to bear: that grows with
+//! each piece that comes by a link within that time, and shrinks with each that takes longer. A rate alone would not do:
+//! on a full line a link shows what the requests to the origin leave it, and not what it could do in their place. What goes
+//! beyond it, or is urgent, or was announced too long ago, is the origin's.
 
-use super::event::PeerNo;
+use super::event::{Action, PeerNo};
 use super::peer::Peer;
 use super::piece::Piece;
 use super::{Picker, Time};
@@ -19,8 +21,11 @@ use std::time::Duration;
 /// As much is left to links as they bring in this time.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// Links are left so many pieces at least, or they would never show what they can.
-const AHEAD_PIECES_MIN: u64 = 4;
+/// Links are left so many bytes at least, or they would never show what they can.
+pub(super) const BEAR_MIN: u64 = 4 * larder_content::PIECE_BYTES as u64;
+
+/// And no more than so many for what they have shown.
+const BEAR_MAX: u64 = 64 * larder_content::PIECE_BYTES as u64;
 
 /// The owner of a piece has so long to say that it is on its way, and a word's way to it and back besides.
 const OWNER_FIRST: Duration = Duration::from_millis(150);
@@ -36,6 +41,15 @@ const LEFT_FOR: Duration = Duration::from_secs(2);
 
 /// It is said again when no more than this is left of it.
 const RENEWED_AT: Duration = Duration::from_secs(1);
+
+/// What is done with a piece where links are concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum AtLinks {
+    /// It is left to them until then.
+    Left(Time),
+    /// The same; and this peer, which owns it, is to be asked to bring it in.
+    PutTo(PeerNo, Time),
+}
 
 impl Picker {
     /// A peer on a link is getting a piece from the origin.
@@ -72,16 +86,13 @@ impl Picker {
         peers.filter(|peer| peer.new.link_cost.is_some() && !peer.dropped)
     }
 
-    /// Until when a piece is left to links; None where it is not.
-    pub(super) fn left_to_link(&self, number: u32, piece: &Piece, now: Time) -> Option<Time> {
+    /// Whether a piece is left to links; None where it is not.
+    pub(super) fn at_links(&self, number: u32, piece: &Piece, now: Time) -> Option<AtLinks> {
         // Who is near has it, or it can not wait.
         if self.spread[number as usize][0] > 0 || self.is_urgent(piece, now) {
             return None;
         }
-        let renewed = || {
-            let fresh = |until: &Time| *until > now + RENEWED_AT && *until <= now + LEFT_FOR;
-            piece.left_until.filter(fresh).unwrap_or(now + LEFT_FOR)
-        };
+        let has_room = || piece.is_counted || self.at_links_bytes < self.links_may_owe(now);
         let waits_for = COMING.max(3 * self.origin_pace);
         let brings = |peer: &Peer| {
             let fresh = |since: &Time| now.since(*since) < waits_for;
@@ -90,11 +101,66 @@ impl Picker {
             now >= peer.snubbed_until && (has || peer.coming.get(&number).is_some_and(fresh))
         };
         if self.on_links().any(brings) {
-            return (self.at_links_bytes < self.links_may_owe(now)).then(renewed);
+            let fresh = |until: &Time| *until > now + RENEWED_AT && *until <= now + LEFT_FOR;
+            let until = piece.left_until.filter(fresh).unwrap_or(now + LEFT_FOR);
+            return has_room().then_some(AtLinks::Left(until));
         }
-        let owner = piece.owner.of_links.and_then(|no| self.peers.get(&no))?;
-        let until = piece.since + OWNER_FIRST + owner.new.round_trip.min(COMING);
-        (now < until).then_some(until)
+        let no = piece.owner.of_links?;
+        let owner = self.peers.get(&no)?;
+        let answers_within = OWNER_FIRST + owner.new.round_trip.min(COMING);
+        match piece.put_to {
+            Some((asked, since)) if asked == no => {
+                let until = since + answers_within;
+                (now < until).then_some(AtLinks::Left(until))
+            }
+            _ => has_room().then_some(AtLinks::PutTo(no, now + answers_within)),
+        }
+    }
+
+    pub(super) fn leave_to_links(&mut self, number: u32, at_links: AtLinks, now: Time) {
+        let Some(piece) = self.pieces.get_mut(&number) else {
+            return;
+        };
+        if !std::mem::replace(&mut piece.is_counted, true) {
+            self.at_links_bytes += u64::from(piece.len);
+        }
+        piece.at_links_since.get_or_insert(now);
+        let until = match at_links {
+            AtLinks::Left(until) => until,
+            AtLinks::PutTo(owner, until) => {
+                piece.put_to = Some((owner, now));
+                self.actions.push(Action::Wanted(owner, number));
+                until
+            }
+        };
+        if piece.left_until.replace(until) != Some(until) {
+            self.actions.push(Action::LeaveToLink(number, until));
+        }
+    }
+
+    /// A piece is not left to links any more.
+    pub(super) fn at_no_link(&mut self, number: u32, now: Time) {
+        let Some(piece) = self.pieces.get_mut(&number) else {
+            return;
+        };
+        let Some(since) = piece.at_links_since.take() else {
+            return;
+        };
+        let len = piece.len;
+        if std::mem::take(&mut piece.is_counted) {
+            self.at_links_bytes = self.at_links_bytes.saturating_sub(len.into());
+        }
+        self.links_were_tried(since, len, false, now);
+    }
+
+    /// A piece is here by a link, or is not left to links any more: what they bear is known better by now.
+    pub(super) fn links_were_tried(&mut self, since: Time, len: u32, came: bool, now: Time) {
+        let bytes = u64::from(len);
+        if now.since(since) >= AHEAD {
+            self.links_bear_bytes = self.links_bear_bytes.saturating_sub(bytes).max(BEAR_MIN);
+        } else if came {
+            self.links_bear_bytes = (self.links_bear_bytes + bytes).min(BEAR_MAX);
+        }
     }
 
     /// How many peers on links have a piece.
@@ -107,7 +173,7 @@ impl Picker {
     fn links_may_owe(&self, now: Time) -> u64 {
         let usable = self.on_links().filter(|peer| now >= peer.snubbed_until);
         let per_second: u64 = usable.map(|peer| peer.per_second(now)).sum();
-        let least = AHEAD_PIECES_MIN * u64::from(larder_content::PIECE_BYTES);
-        per_second.saturating_mul(AHEAD.as_secs()).max(least)
+        let in_time = per_second.saturating_mul(AHEAD.as_secs());
+        in_time.max(self.links_bear_bytes)
     }
 }

@@ -105,6 +105,11 @@ impl Picker {
         } else {
             self.offered_since.get_or_insert(now);
         }
+        for number in &open {
+            if let Some(piece) = self.pieces.get_mut(number) {
+                piece.is_counted = false;
+            }
+        }
         for number in open {
             self.leave_or_not(number, now);
         }
@@ -162,16 +167,13 @@ impl Picker {
             return;
         };
         let left_until = piece.left_until;
-        if let Some(until) = self.left_to_link(number, piece, now) {
-            self.at_links_bytes += u64::from(piece.len);
-            if let Some(piece) = self.pieces.get_mut(&number) {
-                piece.left_until = Some(until);
-            }
-            if Some(until) != left_until {
-                self.actions.push(Action::LeaveToLink(number, until));
-            }
-            return;
+        if let Some(at_links) = self.at_links(number, piece, now) {
+            return self.leave_to_links(number, at_links, now);
         }
+        self.at_no_link(number, now);
+        let Some(piece) = self.pieces.get(&number) else {
+            return;
+        };
         let leave = self.is_left_to_peers(number, piece, now);
         self.going_out += usize::from(!leave);
         let until = match leave {

@@ -54,8 +54,12 @@ pub(super) struct Piece {
     /// The scheduler was told to leave it to peers until then. `None`: it was told nothing yet, and whoever put it there
     /// may have left it to peers until this picker has seen it.
     pub(super) left_until: Option<Time>,
-    /// Since when it is wanted.
-    pub(super) since: Time,
+    /// Since when it is left to links, without a break.
+    pub(super) at_links_since: Option<Time>,
+    /// It is among [what is left to links](super::Picker::at_links_bytes).
+    pub(super) is_counted: bool,
+    /// Which peer was asked to bring it in, and when.
+    pub(super) put_to: Option<(PeerNo, Time)>,
     /// Who of the site is to bring it in from outside, and who of all is to ask the origin; `None`: this peer.
     pub(super) owner: Owner,
 }
@@ -90,7 +94,9 @@ impl Piece {
             from: Vec::new(),
             solo: false,
             left_until: None,
-            since: now,
+            at_links_since: None,
+            is_counted: false,
+            put_to: None,
             owner: Owner::default(),
         }
     }

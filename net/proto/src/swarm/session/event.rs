@@ -63,6 +63,8 @@ pub enum Event {
     /// A piece is on its way in from the origin, and the peer, which is at the other end of a link, is told, unless it has
     /// it.
     Coming(u32),
+    /// The peer, which is at the other end of a link, is asked to bring a piece in from the origin.
+    Wanted(u32),
     /// The peer may ask for blocks.
     Unchoke,
     /// The peer may not ask for blocks; what it asked for and was not begun is forgotten.
@@ -126,6 +128,8 @@ pub enum Action<'b> {
     Has(u32),
     /// A piece is on its way to the peer from the origin.
     Coming(u32),
+    /// The peer asks us to bring in a piece that is not here.
+    Wanted(u32),
     /// The peer answers nothing that was asked for and has not come: ask others for it.
     Choked,
     /// The peer may be asked.

@@ -77,6 +77,7 @@ fn anything() -> impl Strategy<Value = Heard> {
         Just(Heard::Message(Message::NotInterested)),
         any::<u32>().prop_map(|piece| Heard::Message(Message::Have(piece))),
         any::<u32>().prop_map(|piece| Heard::Message(Message::Coming(piece))),
+        any::<u32>().prop_map(|piece| Heard::Message(Message::Wanted(piece))),
         block().prop_map(|block| Heard::Message(Message::Request(block))),
         block().prop_map(|block| Heard::Message(Message::Cancel(block))),
         bytes().prop_map(|bytes| Heard::Bitfield(bytes.len() as u32, bytes)),

@@ -107,6 +107,59 @@ fn two_that_fetch_the_same_do_not_begin_with_the_same_piece() {
     assert_eq!(left(&desk), 0);
 }
 
+fn put_to(actions: &[Action]) -> Vec<(u64, u32)> {
+    let put_to = actions.iter().filter_map(|action| match action {
+        Action::Wanted(no, piece) => Some((no.0, *piece)),
+        _ => None,
+    });
+    put_to.collect()
+}
+
+#[test]
+fn who_owns_a_piece_is_asked_once_to_bring_it_in_and_given_a_moment_to_say_that_it_does() {
+    let mut desk = appliance(64);
+    on_link(&mut desk, 1, 10, &[]);
+    desk.apply(Event::Coming(no(1), 0));
+    let wanted = |desk: &mut Desk, piece| {
+        desk.apply(Event::Wanted {
+            piece,
+            deadline: at(desk.now_ms + 15_000),
+            background: false,
+        })
+    };
+    let mut theirs = Vec::new();
+    for piece in 1..64 {
+        let asked = put_to(&wanted(&mut desk, piece));
+        assert_eq!(is_left(&desk, piece), !asked.is_empty());
+        theirs.extend(asked);
+    }
+    assert!((20..44).contains(&theirs.len()), "about half: {theirs:?}");
+    let (_, first) = theirs[0];
+    desk.apply(Event::Coming(no(1), first));
+    // What it says it brings is left to it from then on; the rest is not, and it is not asked again.
+    let again = desk.tick_until(1000);
+    assert_eq!(put_to(&again), []);
+    let left: Vec<u32> = (1..64).filter(|piece| is_left(&desk, *piece)).collect();
+    assert_eq!(left, [first]);
+}
+
+#[test]
+fn links_are_left_more_as_long_as_what_is_left_to_them_comes_in_time() {
+    let mut desk = appliance(200);
+    let all: Vec<u32> = (0..200).collect();
+    on_link(&mut desk, 1, 10, &all);
+    let least = desk.picker.links_bear_bytes;
+    for piece in 0..40 {
+        wants_for_a_client(&mut desk, piece);
+    }
+    desk.sends(1, 100, 8 * 5);
+    let most = desk.picker.links_bear_bytes;
+    assert_eq!(most, least + (5 << 20));
+    // From here on it is five times as slow.
+    desk.sends(1, 500, 8 * 12);
+    assert_eq!(desk.picker.links_bear_bytes, least);
+}
+
 #[test]
 fn no_more_is_left_to_a_link_than_it_brings_in_seconds() {
     let mut desk = appliance(200);

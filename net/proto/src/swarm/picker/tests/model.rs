@@ -232,7 +232,8 @@ fn note(actions: &[Action], notes: &mut Notes, end_game: bool) -> Result<(), Tes
             Action::Blame(..)
             | Action::Interest(..)
             | Action::LeaveToPeers(..)
-            | Action::LeaveToLink(..) => {}
+            | Action::LeaveToLink(..)
+            | Action::Wanted(..) => {}
         }
     }
     Ok(())
