@@ -74,6 +74,8 @@ pub struct Picker {
     going_out: usize,
     /// Bytes of pieces that are left to links.
     at_links_bytes: u64,
+    /// Pieces that the origin has because links would bring them too late.
+    spilled: usize,
     /// So many bytes links were seen to bring in time.
     links_bear_bytes: u64,
     here: Bitfield,
@@ -116,6 +118,7 @@ impl Picker {
             offered_since: None,
             going_out: 0,
             at_links_bytes: 0,
+            spilled: 0,
             links_bear_bytes: links::BEAR_MIN,
             here,
             pieces: BTreeMap::new(),
@@ -295,7 +298,7 @@ impl Picker {
             }
             let len = piece_len(self.settings.length, number);
             let own = outside::score(self.me, number);
-            let mut piece = Piece::new(len, own, self.stretch(number), deadline, background, now);
+            let mut piece = Piece::new(len, own, self.stretch(number), deadline, background);
             piece.owner = self.members.owner(self.me, number);
             self.pieces.insert(number, piece);
             self.open.insert(number);

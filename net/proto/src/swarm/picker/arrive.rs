@@ -125,6 +125,7 @@ impl Picker {
         if let Some(no) = piece.at_peer() {
             self.brings_no_more(no, number);
         }
+        self.spilled -= usize::from(piece.is_spilled);
         self.open.remove(&number);
         self.at_peers.remove(&number);
         if piece.stand != Stand::Whole {

@@ -10,7 +10,8 @@
 //! As much is left to all links together as they bring in [`AHEAD`], or as much as they were seen to bear: that grows with
 //! each piece that comes by a link within that time, and shrinks with each that takes longer. A rate alone would not do:
 //! on a full line a link shows what the requests to the origin leave it, and not what it could do in their place. What goes
-//! beyond it, or is urgent, or was announced too long ago, is the origin's.
+//! beyond it is the origin's, a few pieces at a time: enough to keep the line busy, and little enough that they do not slow
+//! the link down and so make for more of the same. What is urgent, or was announced too long ago, is the origin's as well.
 
 use super::event::{Action, PeerNo};
 use super::peer::Peer;
@@ -26,6 +27,9 @@ pub(super) const BEAR_MIN: u64 = 4 * larder_content::PIECE_BYTES as u64;
 
 /// And no more than so many for what they have shown.
 const BEAR_MAX: u64 = 64 * larder_content::PIECE_BYTES as u64;
+
+/// So many pieces that links would bring too late are with the origin at a time.
+const SPILLED_MAX: usize = 2;
 
 /// The owner of a piece has so long to say that it is on its way, and a word's way to it and back besides.
 const OWNER_FIRST: Duration = Duration::from_millis(150);
@@ -49,6 +53,8 @@ pub(super) enum AtLinks {
     Left(Time),
     /// The same; and this peer, which owns it, is to be asked to bring it in.
     PutTo(PeerNo, Time),
+    /// Links would bring it too late, as they have enough to bring.
+    Spilled,
 }
 
 impl Picker {
@@ -92,7 +98,13 @@ impl Picker {
         if self.spread[number as usize][0] > 0 || self.is_urgent(piece, now) {
             return None;
         }
-        let has_room = || piece.is_counted || self.at_links_bytes < self.links_may_owe(now);
+        if piece.is_spilled {
+            return Some(AtLinks::Spilled);
+        }
+        let has_room = piece.is_counted
+            || self.spilled >= SPILLED_MAX
+            || self.at_links_bytes < self.links_may_owe(now);
+        let unless_spilled = |at_links| Some(if has_room { at_links } else { AtLinks::Spilled });
         let waits_for = COMING.max(3 * self.origin_pace);
         let brings = |peer: &Peer| {
             let fresh = |since: &Time| now.since(*since) < waits_for;
@@ -103,7 +115,7 @@ impl Picker {
         if self.on_links().any(brings) {
             let fresh = |until: &Time| *until > now + RENEWED_AT && *until <= now + LEFT_FOR;
             let until = piece.left_until.filter(fresh).unwrap_or(now + LEFT_FOR);
-            return has_room().then_some(AtLinks::Left(until));
+            return unless_spilled(AtLinks::Left(until));
         }
         let no = piece.owner.of_links?;
         let owner = self.peers.get(&no)?;
@@ -113,18 +125,15 @@ impl Picker {
                 let until = since + answers_within;
                 (now < until).then_some(AtLinks::Left(until))
             }
-            _ => has_room().then_some(AtLinks::PutTo(no, now + answers_within)),
+            _ => unless_spilled(AtLinks::PutTo(no, now + answers_within)),
         }
     }
 
-    pub(super) fn leave_to_links(&mut self, number: u32, at_links: AtLinks, now: Time) {
+    /// Leaves a piece to links, as [`Picker::at_links`] says; false where it is the origin's.
+    pub(super) fn leave_to_links(&mut self, number: u32, at_links: AtLinks, now: Time) -> bool {
         let Some(piece) = self.pieces.get_mut(&number) else {
-            return;
+            return true;
         };
-        if !std::mem::replace(&mut piece.is_counted, true) {
-            self.at_links_bytes += u64::from(piece.len);
-        }
-        piece.at_links_since.get_or_insert(now);
         let until = match at_links {
             AtLinks::Left(until) => until,
             AtLinks::PutTo(owner, until) => {
@@ -132,10 +141,19 @@ impl Picker {
                 self.actions.push(Action::Wanted(owner, number));
                 until
             }
+            AtLinks::Spilled => {
+                self.spilled += usize::from(!std::mem::replace(&mut piece.is_spilled, true));
+                return false;
+            }
         };
+        if !std::mem::replace(&mut piece.is_counted, true) {
+            self.at_links_bytes += u64::from(piece.len);
+        }
+        piece.at_links_since.get_or_insert(now);
         if piece.left_until.replace(until) != Some(until) {
             self.actions.push(Action::LeaveToLink(number, until));
         }
+        true
     }
 
     /// A piece is not left to links any more.

@@ -167,8 +167,10 @@ impl Picker {
             return;
         };
         let left_until = piece.left_until;
-        if let Some(at_links) = self.at_links(number, piece, now) {
-            return self.leave_to_links(number, at_links, now);
+        if let Some(at_links) = self.at_links(number, piece, now)
+            && self.leave_to_links(number, at_links, now)
+        {
+            return;
         }
         self.at_no_link(number, now);
         let Some(piece) = self.pieces.get(&number) else {

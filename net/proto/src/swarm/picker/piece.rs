@@ -58,6 +58,8 @@ pub(super) struct Piece {
     pub(super) at_links_since: Option<Time>,
     /// It is among [what is left to links](super::Picker::at_links_bytes).
     pub(super) is_counted: bool,
+    /// Links would have brought it too late: it is the origin's.
+    pub(super) is_spilled: bool,
     /// Which peer was asked to bring it in, and when.
     pub(super) put_to: Option<(PeerNo, Time)>,
     /// Who of the site is to bring it in from outside, and who of all is to ask the origin; `None`: this peer.
@@ -74,14 +76,7 @@ pub(super) struct Owner {
 }
 
 impl Piece {
-    pub(super) fn new(
-        len: u32,
-        own: u64,
-        stretch: u32,
-        deadline: Time,
-        background: bool,
-        now: Time,
-    ) -> Self {
+    pub(super) fn new(len: u32, own: u64, stretch: u32, deadline: Time, background: bool) -> Self {
         Self {
             len,
             own,
@@ -96,6 +91,7 @@ impl Piece {
             left_until: None,
             at_links_since: None,
             is_counted: false,
+            is_spilled: false,
             put_to: None,
             owner: Owner::default(),
         }
