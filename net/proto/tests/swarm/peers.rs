@@ -327,6 +327,7 @@ impl World {
                     let life = self.nodes[n].life;
                     self.after(PROVED, Happens::Proved(n, life, piece));
                 }
+                Action::Wanted(..) => panic!("nobody is at the other end of a link here"),
                 Action::Interest(no, wants) => {
                     let conn = usize::try_from(no.0).expect("small");
                     self.say(conn, Word::Interested(wants));
