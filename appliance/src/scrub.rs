@@ -124,14 +124,13 @@ mod tests {
         runtime.block_on(async {
             let scrubbing = tokio::spawn(run(store.clone(), Duration::ZERO));
             let begun = Instant::now();
-            while store.figures().corrupt_total == 0 {
+            while store.figures().corrupt_total == 0 || store.figures().pieces > 0 {
                 assert!(
                     begun.elapsed() < Duration::from_secs(60),
                     "it was not found"
                 );
                 tokio::task::yield_now().await;
             }
-            assert_eq!(store.figures().pieces, 0);
             scrubbing.abort();
         });
         store.close();

@@ -17,9 +17,16 @@ fn after_a_kill_only_what_is_missing_is_asked_for() {
     origin.hold_at(60 << 20);
     let mut process = device.start(&url, &[], "log");
     eventually("the origin holds", || origin.is_held().then_some(()));
-    // Written for the store, that is: in whole pieces, and made durable a fraction of a second later.
+    // Written for the store, that is: in whole pieces, and made durable a moment later, which a busy disk may draw out. So
+    // it is let come to rest, where only words of its progress are written.
+    let (mut before, mut looks) = (0, 0);
     eventually("most of it is in the store", || {
-        (written(process.pid()) >= part_len(&device) + (50 << 20)).then_some(())
+        let now = written(process.pid());
+        if now > before + (1 << 20) {
+            (before, looks) = (now, 0);
+        }
+        looks += 1;
+        (now >= part_len(&device) + (50 << 20) && looks > 200).then_some(())
     });
     process.kill();
     origin.release();
