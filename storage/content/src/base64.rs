@@ -39,7 +39,7 @@ impl Alphabet {
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = digits(Alphabet::Standard, bytes);
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text
