@@ -98,5 +98,6 @@ async fn another_version_is_not_pursued() {
     let requests = origin.asked().len();
     assert!(requests <= 4 + 8, "{:?}", origin.asked());
     // Of it there is what answered the prefetch's question and this one.
-    assert!(stored(&world).await.len() <= 2);
+    let stored = stored(&world).await;
+    assert!(stored.len() <= 2, "{stored:?} by {:?}", origin.asked());
 }
